@@ -1,0 +1,3 @@
+//! One file per kind of document.
+
+pub mod registry;

@@ -1,0 +1,242 @@
+//! `kind: Registry`: a registry to follow, and how to reach it.
+//!
+//! Exactly one of the blocks names what it is. Next on the path: `adapters::connect`.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::secret::SecretRef;
+
+/// A registry to follow. Exactly one of the blocks from `eureka` to `embedded` is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RegistrySpec {
+    /// Precedence when a name without a registry is found in several: the higher wins. Default 0.
+    pub priority: i32,
+    /// When many instances vanish at once. Default: see the fields.
+    pub brake: BrakeSpec,
+    /// Netflix or Spring Cloud Eureka.
+    pub eureka: Option<EurekaSpec>,
+    /// HashiCorp Consul.
+    pub consul: Option<ConsulSpec>,
+    /// Dubbo's registry in ZooKeeper.
+    pub zookeeper: Option<ZooKeeperSpec>,
+    /// A YAML file that is followed live.
+    pub file: Option<FileSpec>,
+    /// Services listed in place.
+    #[serde(rename = "static")]
+    pub static_: Option<StaticSpec>,
+    /// A registry of our own that answers other registries' protocols.
+    pub embedded: Option<EmbeddedSpec>,
+}
+
+/// Holds back a removal that is too large to be true until it is confirmed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct BrakeSpec {
+    /// Over this share of one service's instances at once is held. Per cent, default 50.
+    pub service_percent: u8,
+    /// Over this share of the registry's instances at once is held. Per cent, default 25.
+    pub registry_percent: u8,
+    /// A held removal that the registry keeps confirming takes effect after this long. Default `30s`.
+    pub hold: crate::duration::Duration,
+}
+
+impl Default for BrakeSpec {
+    fn default() -> Self {
+        Self {
+            service_percent: 50,
+            registry_percent: 25,
+            hold: crate::duration::Duration::from_secs(30),
+        }
+    }
+}
+
+/// Netflix or Spring Cloud Eureka.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EurekaSpec {
+    /// Base URLs such as `http://127.0.0.1:8761/eureka`, tried in order within one fetch.
+    #[schemars(length(min = 1))]
+    pub urls: Vec<String>,
+    /// User for basic auth. A user in the URL works too, but then the password stands in the file.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// Password for basic auth, as a reference.
+    #[serde(default)]
+    pub password: Option<SecretRef>,
+    /// Time between fetches. Default `5s` (Eureka's own clients use 30 s).
+    #[serde(default = "five_seconds")]
+    pub poll: crate::duration::Duration,
+    /// A full fetch at least this often, although deltas agree. Default `5m`.
+    #[serde(default = "five_minutes")]
+    pub full_fetch: crate::duration::Duration,
+    /// Which of an instance's addresses is used. Default `ip`.
+    #[serde(default)]
+    pub address: EurekaAddress,
+}
+
+/// Which of an Eureka instance's addresses is used; the other one if it is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum EurekaAddress {
+    /// `ipAddr`: needs no name resolution.
+    #[default]
+    Ip,
+    /// `hostName`, as Spring's own consumers do.
+    Hostname,
+}
+
+/// HashiCorp Consul.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConsulSpec {
+    /// URL of an agent such as `http://127.0.0.1:8500`.
+    pub address: String,
+    /// ACL token, as a reference.
+    #[serde(default)]
+    pub token: Option<SecretRef>,
+    /// Datacenter to read. Default: the agent's own.
+    #[serde(default)]
+    pub datacenter: Option<String>,
+    /// Services with all of these tags only.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Services to leave out besides `consul` itself.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Longest time a blocking query waits. Default `55s`.
+    #[serde(default = "blocking_wait")]
+    pub wait: crate::duration::Duration,
+    /// Blocking queries held open at once; further services are polled in turn. Default 128.
+    #[serde(default = "max_watches")]
+    pub max_watches: usize,
+}
+
+/// Dubbo's registry in ZooKeeper.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ZooKeeperSpec {
+    /// `host:port`, several separated by commas.
+    pub address: String,
+    /// Root of interface-level nodes: Dubbo's registry `group`. Default `dubbo`.
+    #[serde(default = "dubbo_root")]
+    pub root: String,
+    /// Root of application-level instances. Default `/services`.
+    #[serde(default = "services_root")]
+    pub services_root: String,
+    /// User for digest auth.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// Password for digest auth, as a reference.
+    #[serde(default)]
+    pub password: Option<SecretRef>,
+    /// Session timeout asked for. Default `30s`.
+    #[serde(default = "session_timeout")]
+    pub session_timeout: crate::duration::Duration,
+}
+
+/// A YAML file that is followed live: the same content as `static`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileSpec {
+    /// Path, relative to the configuration file.
+    pub path: PathBuf,
+}
+
+/// Services listed in place.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct StaticSpec {
+    /// The services.
+    pub services: Vec<StaticService>,
+}
+
+/// A service listed in place or in a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StaticService {
+    /// Its name.
+    pub name: String,
+    /// `host:port`, or an object.
+    pub instances: Vec<StaticInstance>,
+}
+
+/// An instance: `host:port`, or an object with more to say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum StaticInstance {
+    /// `host:port`.
+    Address(String),
+    /// With more to say.
+    Detailed(StaticInstanceDetails),
+}
+
+/// An instance with more to say than its address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StaticInstanceDetails {
+    /// `host:port`.
+    pub address: String,
+    /// Default: the address.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// `http`, `h2`, `grpc`, `triple`, `dubbo`, `tcp`. Default: unknown.
+    #[serde(default)]
+    pub protocol: Option<String>,
+    /// TLS is spoken there. Default false.
+    #[serde(default)]
+    pub tls: bool,
+    /// Share of traffic; 0 gets none. Default 100.
+    #[serde(default)]
+    pub weight: Option<u32>,
+    /// Availability zone.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// `UP` (default), `DOWN`, `STARTING`, `OUT_OF_SERVICE`.
+    #[serde(default)]
+    pub status: Option<String>,
+    /// Anything.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A registry of our own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EmbeddedSpec {
+    /// Answer Eureka's REST protocol.
+    pub eureka: EmbeddedListener,
+}
+
+/// Where a protocol is answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EmbeddedListener {
+    /// `ip:port` to listen on.
+    pub address: String,
+}
+
+fn five_seconds() -> crate::duration::Duration {
+    crate::duration::Duration::from_secs(5)
+}
+fn five_minutes() -> crate::duration::Duration {
+    crate::duration::Duration::from_secs(300)
+}
+fn blocking_wait() -> crate::duration::Duration {
+    crate::duration::Duration::from_secs(55)
+}
+fn max_watches() -> usize {
+    128
+}
+fn dubbo_root() -> String {
+    "dubbo".to_owned()
+}
+fn services_root() -> String {
+    "/services".to_owned()
+}
+fn session_timeout() -> crate::duration::Duration {
+    crate::duration::Duration::from_secs(30)
+}

@@ -1,0 +1,103 @@
+//! Everything the configuration says about traffic, checked and free of file syntax.
+//!
+//! Made by `config` from documents in the Gateway API's vocabulary; names here are theirs.
+//! [`route`] holds matches and filters, [`policy`] what a cluster does.
+
+use std::{net::IpAddr, sync::Arc};
+
+use serde::Serialize;
+
+use crate::RegistryName;
+
+pub mod host;
+pub mod policy;
+pub mod route;
+
+pub use host::HostPattern;
+pub use policy::*;
+pub use route::*;
+
+/// One version of the configuration's traffic rules.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rules {
+    /// Counts up with every accepted configuration in this process; the first is 1.
+    pub version: u64,
+    /// Listeners of every Gateway, in document order.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Routes, in document order.
+    pub routes: Vec<Arc<HttpRoute>>,
+    /// Logical services over registries.
+    pub mesh_services: Vec<Arc<MeshService>>,
+    /// Policies, with what they apply to.
+    pub policies: Vec<Arc<ServicePolicy>>,
+    /// Registries in order of precedence: higher `priority` first, then document order.
+    pub registries: Vec<RegistryName>,
+}
+
+/// `gateway/listener`: which listener of which Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ListenerId {
+    /// `metadata.name` of the Gateway (prefixed `namespace/` when that is not `default`).
+    pub gateway: Arc<str>,
+    /// `listeners[].name`.
+    pub listener: Arc<str>,
+}
+
+impl std::fmt::Display for ListenerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.gateway, self.listener)
+    }
+}
+
+/// One listener of a Gateway. Several may share a port when their host names differ.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// Which.
+    pub id: ListenerId,
+    /// Addresses to bind; empty means every address, IPv6 and IPv4.
+    pub addresses: Vec<IpAddr>,
+    /// Port to bind, 1 to 65535.
+    pub port: u16,
+    /// Which hosts it answers for.
+    pub hostname: HostPattern,
+    /// `None` for protocol HTTP (HTTP/1.1 and h2c), `Some` for HTTPS.
+    pub tls: Option<ListenerTls>,
+}
+
+/// TLS termination of a listener.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerTls {
+    /// Certificate files; the longest matching SNI wins, the first is the default. Never empty.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// A certificate chain and its key, as PEM files that are read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateFiles {
+    /// The chain, leaf first.
+    pub certificate: Arc<std::path::Path>,
+    /// The private key.
+    pub key: Arc<std::path::Path>,
+}
+
+/// One logical service made of members from several registries.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MeshService {
+    /// `metadata.name`.
+    pub name: Arc<str>,
+    /// Its members, in document order.
+    pub members: Vec<MeshMember>,
+}
+
+/// A member of a MeshService.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MeshMember {
+    /// The registry and the service's name there.
+    pub service: crate::ServiceId,
+    /// Share of traffic among the members that have endpoints; 0 gets none. Default 1.
+    pub weight: u32,
+}

@@ -1,0 +1,144 @@
+//! Everything the registries say, and how old that is.
+//!
+//! Made by the hub in `adapters`, read by `control`: to compose a [`Snapshot`](crate::Snapshot),
+//! and to answer `get registries`, `get services` and `why`.
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{RegistryName, Service, ServiceId};
+
+/// All registries at one moment. Cheap to clone and to compare: the parts are shared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct World {
+    /// By name.
+    pub registries: BTreeMap<RegistryName, Arc<RegistryView>>,
+}
+
+impl World {
+    /// The service of that id, if its registry has it.
+    pub fn service(&self, id: &ServiceId) -> Option<&ServiceView> {
+        self.registries
+            .get(&id.registry)?
+            .services
+            .get(&*id.name)
+            .map(Arc::as_ref)
+    }
+}
+
+/// One registry at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryView {
+    /// Its name.
+    pub name: RegistryName,
+    /// What it is: `eureka`, `consul`, `zookeeper`, `file`, `static`, `embedded`.
+    pub kind: &'static str,
+    /// Where it is reached, without credentials.
+    pub address: String,
+    /// How the session with it stands.
+    pub session: Session,
+    /// Whether this process has caught up with it at least once, and when it last did.
+    pub caught_up: Option<SystemTime>,
+    /// When the last good view was written, if this process started from one.
+    pub last_good: Option<SystemTime>,
+    /// By the registry's own name of the service.
+    pub services: BTreeMap<Arc<str>, Arc<ServiceView>>,
+    /// Removals that wait for confirmation.
+    pub holds: Vec<Hold>,
+    /// Records that could not be understood.
+    pub quarantined: Vec<Quarantined>,
+}
+
+impl RegistryView {
+    /// Whether its services may be used: it has caught up, or its last good view is loaded.
+    pub fn is_ready(&self) -> bool {
+        self.caught_up.is_some() || self.last_good.is_some()
+    }
+}
+
+/// How the session with a registry stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum Session {
+    /// The first answer is awaited.
+    Connecting {
+        /// Since when.
+        since: SystemTime,
+    },
+    /// Connected, not everything has been read yet.
+    CatchingUp {
+        /// Since when.
+        since: SystemTime,
+    },
+    /// What is shown is what the registry says.
+    Live {
+        /// Since when.
+        since: SystemTime,
+    },
+    /// Lost. What is shown is what the registry said last.
+    Stale {
+        /// Since when.
+        since: SystemTime,
+        /// The error that ended the session, without secrets.
+        why: String,
+        /// When the next attempt is made.
+        retry_at: SystemTime,
+    },
+}
+
+/// How current the knowledge of one service is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum Freshness {
+    /// The registry said so in a healthy session; the last time it changed.
+    Fresh {
+        /// Since when it reads as it does.
+        since: SystemTime,
+    },
+    /// Not confirmed any more.
+    Stale {
+        /// Since when.
+        since: SystemTime,
+        /// Why not.
+        why: String,
+    },
+}
+
+/// A service with the age of what is known.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServiceView {
+    /// The service.
+    pub service: Arc<Service>,
+    /// How current it is.
+    pub freshness: Freshness,
+}
+
+/// A removal that waits: for a second look, for failing probes, or for its time to run out.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// The service that would lose instances.
+    pub service: Arc<str>,
+    /// The instances that would go.
+    pub instances: Vec<Arc<str>>,
+    /// What makes the removal suspicious.
+    pub reason: String,
+    /// Since when it is held.
+    pub since: SystemTime,
+    /// When it takes effect if the registry keeps saying so.
+    pub until: SystemTime,
+}
+
+/// A record that could not be understood; its siblings live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Quarantined {
+    /// The service it belongs to, if that much could be read.
+    pub service: Option<Arc<str>>,
+    /// The record's id or path, shortened.
+    pub record: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
