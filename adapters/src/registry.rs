@@ -12,10 +12,11 @@
 //! returns ──▶ RegistryError               why the session ended; never Ok
 //! ```
 //!
-//! Next on the path: the supervisor, which runs `follow` again and again.
+//! Next on the path: [`supervisor`](crate::supervisor), which runs `follow` again and again.
 
 use std::{sync::Arc, time::SystemTime};
 
+use landfall_config::secret::SecretError;
 use landfall_model::{Instance, world::Quarantined};
 use tokio::sync::mpsc;
 
@@ -130,5 +131,34 @@ pub enum RegistryError {
         address: String,
         /// Why.
         what: String,
+    },
+}
+
+/// Why a registry could not be made from its configuration. Nothing has been asked of it yet.
+///
+/// Texts carry no credentials: they are logged and shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// An address that cannot be one. Mended by editing the configuration only.
+    #[error("`{field}`: `{value_without_credentials}` cannot be used: {why}")]
+    BadUrl {
+        /// Path of the field inside `spec`, such as `eureka.urls[0]`.
+        field: String,
+        /// What stands there, without user and password.
+        value_without_credentials: String,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+    /// A secret could not be read. It may appear later.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// An address could not be listened on. It may become free later.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Which address.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
 }
