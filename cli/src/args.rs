@@ -1,0 +1,234 @@
+//! The command line: what can be said, and its defaults. Nothing is done here.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Brings services of Eureka, Consul and Dubbo registries behind one gateway, on VMs and bare metal.
+#[derive(Debug, Parser)]
+#[command(name = "landfall", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What is logged to standard error: error, warn, info, debug, or filters such as `landfall_adapters=debug`.
+    #[arg(long, global = true, env = "LANDFALL_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+    /// How it is logged.
+    #[arg(long, global = true, env = "LANDFALL_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything at once with nothing to install: a registry, sample services, the gateway.
+    Demo(DemoArgs),
+    /// Gateway and control plane in one process.
+    Up(UpArgs),
+    /// The edge gateway; without a control plane to ask it follows the registries itself.
+    Gateway(UpArgs),
+    /// Check a configuration; print every problem with file:line:column.
+    Validate(ValidateArgs),
+    /// Tell which route, filters and endpoints a call would take, and why.
+    Explain(ExplainArgs),
+    /// List what a running Landfall knows.
+    Get(GetArgs),
+    /// Tell where a service's endpoints came from, or why one is missing.
+    Why(WhyArgs),
+    /// Preflight: configuration, registries, ports, certificates, clocks.
+    Check(CheckArgs),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
+}
+
+/// `landfall demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Port of the gateway.
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+    /// Port of the embedded Eureka registry.
+    #[arg(long, default_value_t = 8761)]
+    pub registry_port: u16,
+    /// Address of the admin server.
+    #[arg(long, env = "LANDFALL_ADMIN", default_value = "127.0.0.1:15000", value_name = "IP:PORT")]
+    pub admin: SocketAddr,
+}
+
+/// `landfall up`, `landfall gateway`
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// A configuration file, or a directory of them.
+    #[arg(long, env = "LANDFALL_CONFIG", value_name = "PATH")]
+    pub config: PathBuf,
+    /// Address of the admin server. It has no login: keep it on loopback.
+    #[arg(long, env = "LANDFALL_ADMIN", default_value = "127.0.0.1:15000", value_name = "IP:PORT")]
+    pub admin: SocketAddr,
+    /// Where the last good view of each registry is kept [default: $STATE_DIRECTORY, else $XDG_STATE_HOME/landfall,
+    /// else ~/.local/state/landfall].
+    #[arg(long, env = "LANDFALL_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Threads that carry traffic [default: one a core].
+    #[arg(long, env = "LANDFALL_WORKERS", value_name = "N")]
+    pub workers: Option<usize>,
+    /// One JSON line a request: a file, `-` for standard output, or `off`.
+    #[arg(long, env = "LANDFALL_ACCESS_LOG", default_value = "-", value_name = "PATH")]
+    pub access_log: String,
+    /// Bind another port than the listener says, such as `80=8080`; redirects still name the listener's.
+    #[arg(long, value_name = "PORT=PORT", value_parser = port_pair)]
+    pub map_port: Vec<(u16, u16)>,
+    /// Longest wait for calls in flight when asked to end, in seconds.
+    #[arg(long, env = "LANDFALL_DRAIN_SECONDS", default_value_t = 30, value_name = "SECONDS")]
+    pub drain_seconds: u64,
+}
+
+fn port_pair(text: &str) -> Result<(u16, u16), String> {
+    let pair = text.split_once('=').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    pair.ok_or_else(|| format!("`{text}` is no pair of ports: write for example 80=8080"))
+}
+
+/// `landfall validate`
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// A configuration file, or a directory of them.
+    pub path: PathBuf,
+    /// How the problems are printed.
+    #[arg(short, long, default_value = "text")]
+    pub output: ValidateOutput,
+}
+
+/// How problems are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ValidateOutput {
+    /// One line each.
+    Text,
+    /// One JSON array.
+    Json,
+}
+
+/// `landfall explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Explain this configuration, with its registries as they are now. Without it a running Landfall is asked.
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// The running Landfall to ask.
+    #[arg(long, env = "LANDFALL_ADMIN", default_value = "127.0.0.1:15000", value_name = "IP:PORT")]
+    pub admin: SocketAddr,
+    /// Longest wait for the registries, in seconds, with --config.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    pub wait: u64,
+    /// The request's method.
+    pub method: String,
+    /// The request's URL, such as http://shop.example/orders/1.
+    pub url: String,
+    /// A header, `Name: value`. May be repeated.
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+    /// How it is printed.
+    #[arg(short, long, default_value = "text")]
+    pub output: Output,
+}
+
+/// `landfall get`
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// What to list.
+    pub what: Listing,
+    /// The running Landfall to ask.
+    #[arg(long, env = "LANDFALL_ADMIN", default_value = "127.0.0.1:15000", value_name = "IP:PORT")]
+    pub admin: SocketAddr,
+    /// How it is printed.
+    #[arg(short, long, default_value = "text")]
+    pub output: Output,
+}
+
+/// What `get` lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Listing {
+    /// Registries: their session, age, holds, quarantined records.
+    Registries,
+    /// Services of every registry.
+    Services,
+    /// Endpoints of every cluster that a route uses.
+    Endpoints,
+    /// Routes and what their backends stand for.
+    Routes,
+    /// Listeners and whether they are bound.
+    Listeners,
+    /// Names that several registries claim.
+    Conflicts,
+    /// The configuration in force, and the last one refused.
+    Config,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For people, with more columns.
+    Wide,
+    /// For programs; stable.
+    Json,
+    /// The same as JSON, as YAML.
+    Yaml,
+}
+
+/// `landfall why`
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// `name.registry`, or a name alone.
+    pub service: String,
+    /// `ip:port` or an instance id.
+    pub endpoint: Option<String>,
+    /// The running Landfall to ask.
+    #[arg(long, env = "LANDFALL_ADMIN", default_value = "127.0.0.1:15000", value_name = "IP:PORT")]
+    pub admin: SocketAddr,
+    /// How it is printed.
+    #[arg(short, long, default_value = "text")]
+    pub output: Output,
+}
+
+/// `landfall check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A configuration file, or a directory of them.
+    #[arg(long, env = "LANDFALL_CONFIG", value_name = "PATH")]
+    pub config: PathBuf,
+    /// Longest wait for each registry, in seconds.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    pub wait: u64,
+    /// Bind another port than the listener says, such as `80=8080`.
+    #[arg(long, value_name = "PORT=PORT", value_parser = port_pair)]
+    pub map_port: Vec<(u16, u16)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_port_pair_that_is_none_is_refused_with_an_example() {
+        assert_eq!(port_pair("80=8080"), Ok((80, 8080)));
+        for bad in ["80", "80=", "a=b", "80=99999"] {
+            assert!(port_pair(bad).is_err_and(|why| why.contains("80=8080")), "{bad}");
+        }
+    }
+}

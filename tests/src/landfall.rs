@@ -1,0 +1,264 @@
+//! A `landfall` process of a test's own: free ports, its own directory, ended with the test.
+
+use std::{
+    io::Read,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::wait::eventually;
+
+/// The binary under test: `LANDFALL_BIN`, else the one beside this test's own.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("LANDFALL_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test has a path");
+    let target = test.parent().and_then(Path::parent).expect("target/debug/deps/test");
+    let path = target.join("landfall");
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --package landfall` first",
+        path.display()
+    );
+    path
+}
+
+/// A port nobody uses at this moment.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a free port")
+        .port()
+}
+
+/// A running `landfall up`.
+pub struct Landfall {
+    child: Child,
+    /// Its directory: `config.yaml`, `data/`, `log`, `access.log`.
+    pub dir: TempDir,
+    /// The admin server's port.
+    pub admin: u16,
+    /// The port that stands in every configuration as `{port}`.
+    pub port: u16,
+    /// A client of its own.
+    pub client: reqwest::Client,
+}
+
+impl Landfall {
+    /// Starts with this configuration, in which `{port}` is the port to listen on, and waits until it is ready.
+    pub async fn up(config: &str) -> Self {
+        let landfall = Self::start(config).await;
+        landfall.ready().await;
+        landfall
+    }
+
+    /// Starts, and does not wait.
+    pub async fn start(config: &str) -> Self {
+        Self::start_in(TempDir::new().expect("a directory"), config).await
+    }
+
+    /// Starts in a directory that may hold the data of an earlier run.
+    pub async fn start_in(dir: TempDir, config: &str) -> Self {
+        install_crypto();
+        let (admin, port) = (free_port(), free_port());
+        std::fs::write(
+            dir.path().join("config.yaml"),
+            config.replace("{port}", &port.to_string()),
+        )
+        .expect("config");
+        let child = spawn(dir.path(), admin);
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .build()
+            .expect("client");
+        Self {
+            child,
+            dir,
+            admin,
+            port,
+            client,
+        }
+    }
+
+    /// Waits until `/readyz` says yes.
+    pub async fn ready(&self) {
+        let url = format!("http://127.0.0.1:{}/readyz", self.admin);
+        eventually("landfall is ready", || async {
+            let answer = self
+                .client
+                .get(&url)
+                .send()
+                .await
+                .map_err(|error| format!("{error}; log:\n{}", self.log()))?;
+            let ok = answer.status().is_success();
+            let text = answer.text().await.map_err(|error| error.to_string())?;
+            if ok { Ok(()) } else { Err(text) }
+        })
+        .await;
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// The URL of a path at the gateway.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// GETs a path at the gateway: status and body.
+    pub async fn get(&self, path: &str) -> Result<(u16, String), String> {
+        let answer = self
+            .client
+            .get(self.url(path))
+            .send()
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.text().await.map_err(|error| format!("{error:?}"))?))
+    }
+
+    /// GETs JSON from the admin API.
+    pub async fn admin(&self, path: &str) -> Result<Value, String> {
+        let url = format!("http://127.0.0.1:{}{path}", self.admin);
+        let answer = self
+            .client
+            .get(url)
+            .send()
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        answer.json().await.map_err(|error| format!("{error:?}"))
+    }
+
+    /// The metrics page.
+    pub async fn metrics(&self) -> Result<String, String> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.admin);
+        let answer = self
+            .client
+            .get(url)
+            .send()
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        answer.text().await.map_err(|error| format!("{error:?}"))
+    }
+
+    /// Replaces the configuration in one step, as an editor or a deployment does.
+    pub fn reconfigure(&self, config: &str) {
+        let (new, target) = (self.dir.path().join("config.new"), self.dir.path().join("config.yaml"));
+        std::fs::write(&new, config.replace("{port}", &self.port.to_string())).expect("config");
+        std::fs::rename(new, target).expect("config");
+    }
+
+    /// Kills it without a warning and starts it again in the same directory, on the same ports.
+    pub async fn crash_and_restart(&mut self) {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("wait");
+        self.child = spawn(self.dir.path(), self.admin);
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a running process");
+        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().expect("kB")
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub async fn stop(mut self) -> ExitStatus {
+        signal(self.child.id(), "TERM");
+        eventually("landfall ends after SIGTERM", || {
+            let state = self.child.try_wait();
+            async move {
+                state
+                    .map_err(|error| error.to_string())?
+                    .ok_or_else(|| "it still runs".to_owned())
+            }
+        })
+        .await
+    }
+
+    /// Sends SIGTERM and does not wait.
+    pub fn terminate(&self) {
+        signal(self.child.id(), "TERM");
+    }
+}
+
+impl Drop for Landfall {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("log of landfall:\n{}", self.log());
+        }
+    }
+}
+
+/// Sends a signal by name.
+pub fn signal(pid: u32, name: &str) {
+    let done = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status();
+    assert!(done.is_ok_and(|status| status.success()), "kill -{name} {pid}");
+}
+
+fn spawn(dir: &Path, admin: u16) -> Child {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("log"))
+        .expect("log");
+    Command::new(binary())
+        .args([
+            "up",
+            "--admin",
+            &format!("127.0.0.1:{admin}"),
+            "--workers",
+            "2",
+            "--drain-seconds",
+            "10",
+        ])
+        .arg("--config")
+        .arg(dir.join("config.yaml"))
+        .arg("--data-dir")
+        .arg(dir.join("data"))
+        .arg("--access-log")
+        .arg(dir.join("access.log"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("landfall starts")
+}
+
+/// Runs the binary to its end: exit code, standard output, standard error.
+pub fn run(arguments: &[&str]) -> (i32, String, String) {
+    let mut child = Command::new(binary())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("landfall starts");
+    let (mut out, mut err) = (String::new(), String::new());
+    let mut stderr = child.stderr.take().expect("piped");
+    let reader = std::thread::spawn(move || stderr.read_to_string(&mut err).map(|_| err).unwrap_or_default());
+    let _ = child.stdout.take().expect("piped").read_to_string(&mut out);
+    let code = child.wait().expect("wait").code().unwrap_or(-1);
+    (code, out, reader.join().unwrap_or_default())
+}
+
+/// reqwest and rustls take the process's crypto provider.
+pub fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
