@@ -1,0 +1,232 @@
+"""The applications of the estate: what each needs, how it is started, and when it is really ready.
+
+A `Part` is one running thing with a name (`orders-2`); an `Application` is what it is an instance of (`orders`).
+"""
+
+import json
+import re
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Callable
+
+from lib import cache
+from lib.zookeeper_client import NoNode, ZooKeeper, four_letters
+
+GREETING = "dev.landfall.estate.GreetingService"
+LEGACY_GREETING = "dev.landfall.estate.LegacyGreetingService"
+
+JVM = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xss512k", "-XX:-UsePerfData",
+       "-Djava.net.preferIPv4Stack=true", "-Dfile.encoding=UTF-8"]
+
+
+@dataclass
+class Application:
+    ports: list                         # the first one is where a client would go
+    command: Callable                   # (part) -> argv
+    ready: Callable                     # (part) -> bool; an OSError or a missing node counts as "not yet"
+    needs: list = field(default_factory=list)
+    environment: Callable = lambda part, estate: {}
+
+
+@dataclass
+class Part:
+    name: str
+    ports: dict
+    data: str                           # a folder of its own, kept over restarts unless it is wiped
+    environment: dict                   # what it is started with, settings from the command line included
+
+    @property
+    def application(self):
+        return application_of(self.name)
+
+    @property
+    def port(self):
+        return self.ports[APPLICATIONS[self.application].ports[0]]
+
+
+def application_of(name):
+    """`orders-2` is an instance of `orders`. Raises KeyError for a name nobody knows."""
+    base = re.sub(r"-[1-9][0-9]*$", "", name)
+    if base not in APPLICATIONS:
+        raise KeyError(name)
+    return base
+
+
+# --- how they are started
+
+def java(application, main_class, heap_mb, *options):
+    def command(part):
+        folder = cache.built(application)
+        arguments = []
+        if application == "zookeeper":
+            arguments = [write_zookeeper_config(part)]
+        # user.home: Dubbo keeps files there. tmpdir: so does Tomcat, and a killed one does not clean up.
+        return [*JVM, f"-Xmx{heap_mb}m", f"-Duser.home={part.data}", f"-Djava.io.tmpdir={part.data}", *options, "-cp", f"{folder}/lib/*", main_class, *arguments]
+    return command
+
+
+def write_zookeeper_config(part):
+    path = f"{part.data}/zoo.cfg"
+    with open(path, "w") as config:
+        # Ticks of half a second allow sessions from one second up, so a killed provider is gone soon.
+        config.write(f"""\
+dataDir={part.data}/data
+clientPort={part.port}
+clientPortAddress=127.0.0.1
+tickTime=500
+minSessionTimeout=1000
+maxSessionTimeout=60000
+maxClientCnxns=0
+admin.enableServer=false
+4lw.commands.whitelist=ruok,srvr,stat,mntr,cons,dump,wchs
+""")
+    return path
+
+
+def consul(part):
+    config = {
+        "server": True, "bootstrap_expect": 1, "node_name": part.name, "data_dir": f"{part.data}/data",
+        "bind_addr": "127.0.0.1", "client_addr": "127.0.0.1", "advertise_addr": "127.0.0.1",
+        "ports": {"http": part.ports["http"], "server": part.ports["server"], "serf_lan": part.ports["serf"],
+                  "serf_wan": -1, "dns": -1, "grpc": -1, "grpc_tls": -1, "https": -1},
+        "performance": {"raft_multiplier": 1}, "connect": {"enabled": False}, "peering": {"enabled": False},
+        "disable_update_check": True, "disable_remote_exec": True, "log_level": "info",
+    }
+    path = f"{part.data}/consul.json"
+    with open(path, "w") as file:
+        json.dump(config, file, indent=1)
+    return [f"{cache.built('consul')}/consul", "agent", "-config-file", path]
+
+
+def stock(part):
+    return [sys.executable, str(cache.HOME / "stock" / "stock.py")]
+
+
+# --- when they are ready
+
+# Nothing here is ever behind a proxy, whatever the environment says.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def get(url):
+    request = urllib.request.Request(url, headers={"Accept": "application/json"})
+    with DIRECT.open(request, timeout=5) as answer:
+        return answer.read().decode()
+
+
+def eureka_ready(part):
+    get(f"http://127.0.0.1:{part.port}/eureka/apps")
+    return True
+
+
+def in_eureka(part):
+    """Eureka shows this instance as UP on the list that clients fetch."""
+    applications = json.loads(get(part.environment["EUREKA_URL"].rstrip("/") + "/apps"))["applications"]["application"]
+    return any(instance["port"]["$"] == part.port and instance["status"] == "UP"
+               for application in applications for instance in application["instance"])
+
+
+def orders_ready(part):
+    get(f"http://127.0.0.1:{part.port}/orders")
+    return in_eureka(part)
+
+
+def shop_ready(part):
+    get(f"http://127.0.0.1:{part.port}/shop/orders")
+    return in_eureka(part)
+
+
+def consul_ready(part):
+    base = f"http://127.0.0.1:{part.port}/v1"
+    # The leader's own node is in the catalog only after its first sync.
+    return json.loads(get(f"{base}/status/leader")) != "" and "consul" in json.loads(get(f"{base}/catalog/services"))
+
+
+def stock_ready(part):
+    service = part.environment.get("SERVICE", "stock")
+    passing = json.loads(get(part.environment["CONSUL_URL"] + f"/v1/health/service/{service}?passing"))
+    return any(entry["Service"]["Port"] == part.port for entry in passing)
+
+
+def zookeeper_ready(part):
+    if four_letters(part.port, "ruok") != "imok":
+        return False
+    with ZooKeeper(part.port) as client:
+        return "zookeeper" in client.children("/")
+
+
+def providers(client, interface):
+    return [urllib.parse.unquote(node) for node in client.children(f"/dubbo/{interface}/providers")]
+
+
+def dubbo3_ready(part):
+    """Both levels, unless REGISTER_MODE asks for one of them."""
+    mode = part.environment.get("REGISTER_MODE", "all")
+    dubbo, triple = part.ports["dubbo"], part.ports["tri"]
+    with ZooKeeper(zookeeper_port(part)) as client:
+        if mode != "instance":
+            known = providers(client, GREETING)
+            for address in (f"dubbo://127.0.0.1:{dubbo}/", f"tri://127.0.0.1:{triple}/"):
+                if not any(url.startswith(address) for url in known):
+                    return False
+        if mode != "interface":
+            application = part.environment.get("APPLICATION", "greeting-provider")
+            instances = client.children(f"/services/{application}")
+            return application in client.data(f"/dubbo/mapping/{GREETING}").split(",") and any(
+                instance in (f"127.0.0.1:{dubbo}", f"127.0.0.1:{triple}") for instance in instances)
+    return True
+
+
+def dubbo27_ready(part):
+    with ZooKeeper(zookeeper_port(part)) as client:
+        return any(url.startswith(f"dubbo://127.0.0.1:{part.port}/") for url in providers(client, LEGACY_GREETING))
+
+
+def zookeeper_port(part):
+    return int(part.environment["ZOOKEEPER"].rsplit(":", 1)[1])
+
+
+NOT_READY_YET = (OSError, ValueError, KeyError, NoNode, urllib.error.URLError)
+
+
+# --- where they find each other
+
+def uses_eureka(part, estate):
+    return {"EUREKA_URL": f"http://127.0.0.1:{estate.port_of('eureka')}/eureka/"}
+
+
+def uses_consul(part, estate):
+    return {"CONSUL_URL": f"http://127.0.0.1:{estate.port_of('consul')}"}
+
+
+def uses_zookeeper(part, estate):
+    return {"ZOOKEEPER": f"127.0.0.1:{estate.port_of('zookeeper')}"}
+
+
+PACKAGE = "dev.landfall.estate"
+OPENS = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in
+         ("java.lang", "java.lang.reflect", "java.util", "java.util.concurrent", "java.math", "java.text", "java.net",
+          "java.io", "java.time")]
+LOG_OPTIONS = ["-Dorg.slf4j.simpleLogger.logFile=System.out", "-Dorg.slf4j.simpleLogger.showDateTime=true",
+               "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"]
+DUBBO_OPTIONS = ["-Ddubbo.service.shutdown.wait=2000", *LOG_OPTIONS, *OPENS,
+                 "-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper=warn",
+                 "-Dorg.slf4j.simpleLogger.log.org.apache.curator=warn"]
+
+APPLICATIONS = {
+    "eureka": Application(["http"], java("eureka", f"{PACKAGE}.EurekaServer", 160), eureka_ready),
+    "orders": Application(["http"], java("orders", f"{PACKAGE}.Orders", 128), orders_ready, ["eureka"], uses_eureka),
+    "shop": Application(["http"], java("shop", f"{PACKAGE}.Shop", 128), shop_ready, ["orders", "eureka"], uses_eureka),
+    "consul": Application(["http", "server", "serf"], consul, consul_ready),
+    "stock": Application(["http"], stock, stock_ready, ["consul"], uses_consul),
+    "zookeeper": Application(["client"], java("zookeeper", "org.apache.zookeeper.server.ZooKeeperServerMain", 96,
+                                              *LOG_OPTIONS), zookeeper_ready),
+    "dubbo3": Application(["dubbo", "tri"], java("dubbo3", f"{PACKAGE}.Dubbo3Provider", 160, *DUBBO_OPTIONS),
+                          dubbo3_ready, ["zookeeper"], uses_zookeeper),
+    "dubbo27": Application(["dubbo"], java("dubbo27", f"{PACKAGE}.Dubbo27Provider", 128, *DUBBO_OPTIONS),
+                           dubbo27_ready, ["zookeeper"], uses_zookeeper),
+}
+REGISTRIES = ("eureka", "consul", "zookeeper")
