@@ -2,6 +2,8 @@ package dev.landfall.estate;
 
 import org.apache.dubbo.remoting.http12.HttpMethods;
 import org.apache.dubbo.remoting.http12.rest.Mapping;
+import org.apache.dubbo.remoting.http12.rest.Param;
+import org.apache.dubbo.remoting.http12.rest.ParamType;
 
 /**
  * One interface, two wire protocols: Dubbo2 on one port, Triple on the other.
@@ -15,5 +17,5 @@ public interface GreetingService {
     Greeting greet(GreetingRequest request);
 
     @Mapping(path = "/greetings/{name}", method = HttpMethods.GET)
-    Greeting greeting(String name);
+    Greeting greeting(@Param(value = "name", type = ParamType.PathVariable) String name);
 }
