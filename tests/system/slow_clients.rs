@@ -1,0 +1,67 @@
+//! Clients that send slowly are ended by a deadline, whatever they trickle.
+
+use std::time::Duration;
+
+use landfall_tests::{Landfall, Origin};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::Instant,
+};
+
+/// The gateway's own deadlines are 10 s for a head and 20 s of silence for a body; this leaves room for a busy machine.
+const LATEST: Duration = Duration::from_secs(60);
+
+/// Sends `start`, then one byte of `trickle` a second, until the other side ends the connection.
+async fn trickle_until_closed(landfall: &Landfall, start: &[u8], trickle: &[u8]) -> Vec<u8> {
+    let mut socket = TcpStream::connect(("127.0.0.1", landfall.port)).await.unwrap();
+    socket.write_all(start).await.unwrap();
+    let (mut reading, mut writing) = socket.into_split();
+    let trickle = trickle.to_vec();
+    let writer = tokio::spawn(async move {
+        for byte in trickle.iter().cycle() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if writing.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(LATEST, reading.read_to_end(&mut answer)).await;
+    writer.abort();
+    assert!(ended.is_ok(), "the connection still stands after {LATEST:?}");
+    answer
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_ended_by_a_deadline_although_bytes_keep_coming() {
+    let origin = Origin::start("origin").await;
+    let landfall = Landfall::up(&super::one_origin(origin.address)).await;
+    trickle_until_closed(&landfall, b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ", b"x").await;
+    assert_eq!(origin.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_connects_and_says_nothing_is_ended() {
+    let origin = Origin::start("origin").await;
+    let landfall = Landfall::up(&super::one_origin(origin.address)).await;
+    let mut socket = TcpStream::connect(("127.0.0.1", landfall.port)).await.unwrap();
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(LATEST, socket.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok(), "the connection still stands after {LATEST:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_stops_is_ended_by_a_deadline() {
+    let origin = Origin::start("origin").await;
+    let landfall = Landfall::up(&super::one_origin(origin.address)).await;
+    let began = Instant::now();
+    let mut socket = TcpStream::connect(("127.0.0.1", landfall.port)).await.unwrap();
+    socket
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(LATEST, socket.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok(), "the connection still stands after {:?}", began.elapsed());
+}
