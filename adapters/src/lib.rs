@@ -5,6 +5,12 @@
 //!              talks, converts      retry, backoff  merges, guards, keeps the last good view
 //! ```
 //!
-//! [`registry`] is the contract. Each adapter is a module: `eureka`, `consul`, `zookeeper`, `file`.
+//! [`registry`] is the contract. Each adapter is a module: `eureka`, `consul`, `zookeeper`, `file`,
+//! `static_`, `embedded`; [`connect`](mod@connect) makes one from its configuration, [`supervisor`] runs it,
+//! [`hub`] believes it within reason ([`hub::ledger`], [`brake`]), [`store`] keeps the last good view on disk.
 
+pub mod brake;
 pub mod registry;
+pub mod supervisor;
+
+pub use registry::{ConnectError, Knowledge, Registry, RegistryError, Reports};

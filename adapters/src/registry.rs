@@ -14,7 +14,10 @@
 //!
 //! Next on the path: [`supervisor`](crate::supervisor), which runs `follow` again and again.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use landfall_config::secret::SecretError;
 use landfall_model::{Instance, world::Quarantined};
@@ -35,6 +38,12 @@ pub trait Registry: Send + Sync + 'static {
     /// Everything that exists is reported before the first [`Knowledge::CaughtUp`]; only after
     /// that does the hub believe that what was not mentioned is no longer there.
     async fn follow(&self, reports: &Reports) -> RegistryError;
+
+    /// The longest pause between two attempts after an error that may pass by itself. Default 30 s;
+    /// less for what costs nothing to ask.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(30)
+    }
 }
 
 /// What an adapter knows.
@@ -132,6 +141,19 @@ pub enum RegistryError {
         /// Why.
         what: String,
     },
+}
+
+impl RegistryError {
+    /// The variant as one word, for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::Denied { .. } => "denied",
+            Self::NotReady { .. } => "not_ready",
+            Self::Malformed { .. } => "malformed",
+            Self::SessionOver { .. } => "session_over",
+        }
+    }
 }
 
 /// Why a registry could not be made from its configuration. Nothing has been asked of it yet.
