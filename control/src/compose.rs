@@ -1,0 +1,200 @@
+//! World and rules in, one [`Snapshot`] out. Pure: no clock, no network, nothing remembered but what is passed in.
+//!
+//! ```text
+//! Rules ──▶ every backendRef ──[reference]──▶ cluster id or "missing, because"
+//!                                                │
+//! World ──▶ instances ──[admit]──▶ endpoints ──[share]──▶ cluster ◀──[policy]── ServicePolicy
+//!                         │
+//!                         └─▶ or the reason why not, which [why] tells people
+//! ```
+//!
+//! Parts that come out as they were are shared with the snapshot before, so the engine compiles only what changed;
+//! if nothing changed at all, the snapshot before is handed back and no version is used up.
+//!
+//! Next on the path: [`reference`].
+
+pub mod admit;
+pub mod conflicts;
+pub mod policy;
+pub mod reference;
+pub mod share;
+#[cfg(test)]
+mod tests;
+pub mod why;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use landfall_model::{
+    Cluster, ClusterId, Host, Rules, ServiceId, Snapshot, World,
+    rules::{BackendRef, Filter, HttpRoute, MeshMember, RouteRule},
+    snapshot::{ClusterTarget, Resolution},
+};
+
+use crate::resolve::Names;
+pub use reference::Warning;
+
+/// Everything a snapshot is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// What the registries say.
+    pub world: &'a World,
+    /// What the configuration says.
+    pub rules: &'a Rules,
+    /// Addresses of the instances that are registered by name.
+    pub names: &'a Names,
+    /// Referenced services that this process has met before: without instances they are empty (503), not missing (500).
+    pub seen: &'a BTreeSet<ServiceId>,
+    /// The snapshot to share unchanged parts with.
+    pub previous: Option<&'a Arc<Snapshot>>,
+}
+
+/// A snapshot and what came to light while it was made.
+#[derive(Clone, Debug)]
+pub struct Composed {
+    /// The same `Arc` as the previous one if nothing changed.
+    pub snapshot: Arc<Snapshot>,
+    /// What an operator should know; sorted, each once.
+    pub warnings: Vec<Warning>,
+    /// Host names that must be looked up for the services in use.
+    pub names: BTreeSet<Arc<str>>,
+    /// To be passed in the next time.
+    pub seen: BTreeSet<ServiceId>,
+}
+
+/// Makes the snapshot for the given inputs.
+pub fn compose(inputs: Inputs<'_>) -> Composed {
+    let Inputs {
+        world, rules, previous, ..
+    } = inputs;
+    let mut warnings = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let mut names = BTreeSet::new();
+    let mut backends = BTreeMap::new();
+    let mut clusters: BTreeMap<ClusterId, Arc<Cluster>> = BTreeMap::new();
+
+    for wanted in references(rules) {
+        let (resolution, warning) = reference::resolve(&inputs, wanted);
+        warnings.extend(warning);
+        if let Resolution::Cluster(id) = &resolution
+            && !clusters.contains_key(id)
+        {
+            let old = previous.and_then(|p| p.clusters.get(id));
+            clusters.insert(id.clone(), share::cluster(&inputs, id, old));
+            for MeshMember { service: member, .. } in members(world, rules, &id.target) {
+                if matches!(id.target, ClusterTarget::Mesh(_)) {
+                    warnings.extend(reference::member_missing(&inputs, &id.target, &member));
+                }
+                match world.service(&member) {
+                    Some(view) => {
+                        seen.insert(member);
+                        names.extend(view.service.instances.iter().filter_map(|i| match &i.host {
+                            Host::Name(name) => Some(name.clone()),
+                            Host::Ip(_) => None,
+                        }));
+                    }
+                    None if inputs.seen.contains(&member) => {
+                        seen.insert(member);
+                    }
+                    None => {}
+                }
+            }
+        }
+        backends.insert(wanted.clone(), resolution);
+    }
+
+    let snapshot = Snapshot {
+        version: previous.map_or(1, |p| p.version + 1),
+        rules_version: rules.version,
+        listeners: shared(&rules.listeners, previous.map(|p| &*p.listeners), |l| l.id.clone()),
+        routes: shared(&rules.routes, previous.map(|p| &*p.routes), |r| r.id.clone()),
+        backends,
+        clusters,
+    };
+    let snapshot = match previous {
+        Some(previous) if same(previous, &snapshot) => previous.clone(),
+        _ => Arc::new(snapshot),
+    };
+    Composed {
+        snapshot,
+        warnings: warnings.into_iter().collect(),
+        names,
+        seen,
+    }
+}
+
+/// Every backend that a rule may send calls or copies to.
+fn references(rules: &Rules) -> BTreeSet<&BackendRef> {
+    rules.routes.iter().flat_map(|route| route_references(route)).collect()
+}
+
+/// The same for one route.
+pub fn route_references(route: &HttpRoute) -> impl Iterator<Item = &BackendRef> {
+    route.rules.iter().flat_map(rule_references)
+}
+
+/// The same for one rule: its backends, then the mirrors among its filters and theirs.
+pub fn rule_references(rule: &RouteRule) -> impl Iterator<Item = &BackendRef> {
+    let filters = rule.filters.iter().chain(rule.backends.iter().flat_map(|b| &b.filters));
+    let mirrors = filters.filter_map(|filter| match filter {
+        Filter::Mirror(mirror) => Some(&mirror.backend),
+        _ => None,
+    });
+    rule.backends.iter().map(|b| &b.backend).chain(mirrors)
+}
+
+/// The services a cluster is made from, in document order, under the names the registries use.
+pub fn members(world: &World, rules: &Rules, target: &ClusterTarget) -> Vec<MeshMember> {
+    match target {
+        ClusterTarget::Service(id) => vec![MeshMember {
+            service: id.clone(),
+            weight: 1,
+        }],
+        ClusterTarget::Mesh(name) => rules
+            .mesh_services
+            .iter()
+            .find(|mesh| mesh.name == *name)
+            .into_iter()
+            .flat_map(|mesh| &mesh.members)
+            .map(|member| MeshMember {
+                service: world
+                    .registries
+                    .get(&member.service.registry)
+                    .and_then(|view| reference::find(view, &member.service.name))
+                    .unwrap_or_else(|| member.service.clone()),
+                weight: member.weight,
+            })
+            .collect(),
+    }
+}
+
+/// `new`, with the `Arc` of `old` wherever the two are equal.
+fn shared<T: PartialEq, K: Ord>(new: &[Arc<T>], old: Option<&[Arc<T>]>, key: impl Fn(&T) -> K) -> Vec<Arc<T>> {
+    let Some(old) = old else { return new.to_vec() };
+    let by_key: BTreeMap<K, &Arc<T>> = old.iter().map(|part| (key(part), part)).collect();
+    new.iter()
+        .map(|part| match by_key.get(&key(part)) {
+            Some(old) if Arc::ptr_eq(old, part) || *old == part => Arc::clone(old),
+            _ => part.clone(),
+        })
+        .collect()
+}
+
+/// Whether two snapshots say the same. Parts were shared before, so comparing pointers is enough.
+fn same(old: &Snapshot, new: &Snapshot) -> bool {
+    fn same_parts<T>(old: &[Arc<T>], new: &[Arc<T>]) -> bool {
+        old.len() == new.len() && old.iter().zip(new).all(|(old, new)| Arc::ptr_eq(old, new))
+    }
+    old.rules_version == new.rules_version
+        && same_parts(&old.listeners, &new.listeners)
+        && same_parts(&old.routes, &new.routes)
+        && old.backends == new.backends
+        && old.clusters.len() == new.clusters.len()
+        && old
+            .clusters
+            .values()
+            .zip(new.clusters.values())
+            .all(|(old, new)| Arc::ptr_eq(old, new))
+}
