@@ -1,1 +1,108 @@
 //! The real registries and applications of `tests/estate`, one estate a test, ended with the test.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use serde_json::Value;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A running estate of this test's own.
+pub struct Estate {
+    instance: String,
+}
+
+impl Estate {
+    /// Starts these parts with what they need, and waits until each is really ready.
+    pub async fn up(parts: &[&str]) -> Self {
+        crate::landfall::install_crypto();
+        let estate = Self {
+            instance: format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)),
+        };
+        let (pid, mut words) = (std::process::id().to_string(), vec!["up"]);
+        words.extend(parts);
+        words.extend(["--for-pid", &pid, "--lifetime", "1800"]);
+        estate.tell(&words).await;
+        estate
+    }
+
+    /// Starts further parts.
+    pub async fn add(&self, parts: &[&str]) {
+        self.tell(&[&["up"], parts].concat()).await;
+    }
+
+    /// SIGTERM; the part says good-bye to its registry. Its ports are kept for the next start.
+    pub async fn stop(&self, part: &str) {
+        self.tell(&["stop", part]).await;
+    }
+
+    /// SIGKILL: no good-bye.
+    pub async fn kill(&self, part: &str) {
+        self.tell(&["kill", part]).await;
+    }
+
+    /// Starts a stopped part again, on the same ports, with its data.
+    pub async fn start(&self, part: &str) {
+        self.tell(&["start", part]).await;
+    }
+
+    /// Starts a stopped part again, on the same ports, without its data.
+    pub async fn start_empty(&self, part: &str) {
+        self.tell(&["start", part, "--empty"]).await;
+    }
+
+    /// `127.0.0.1:port`, where the part is mainly reached.
+    pub async fn address(&self, part: &str) -> String {
+        let parts = self.parts().await;
+        parts[part]["address"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no {part} in {parts}"))
+            .to_owned()
+    }
+
+    /// One of the part's ports by its name.
+    pub async fn port(&self, part: &str, name: &str) -> u16 {
+        let parts = self.parts().await;
+        let port = parts[part]["ports"][name]
+            .as_u64()
+            .and_then(|port| u16::try_from(port).ok());
+        port.unwrap_or_else(|| panic!("no port {name} of {part} in {parts}"))
+    }
+
+    async fn parts(&self) -> Value {
+        let text = self.tell(&["ports", "--json"]).await;
+        serde_json::from_str::<Value>(&text).expect("JSON from estate ports")["parts"].take()
+    }
+
+    async fn tell(&self, words: &[&str]) -> String {
+        let mut command = tokio::process::Command::from(self.command());
+        let output = command.args(words).output().await.expect("tests/estate/estate runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "estate {words:?}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        text
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("estate/estate"));
+        command.args(["--instance", &self.instance]).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Estate {
+    fn drop(&mut self) {
+        let _ = self
+            .command()
+            .arg("down")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
