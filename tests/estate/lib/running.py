@@ -101,7 +101,7 @@ class Estate:
     # --- what the commands do (each with the lock held)
 
     def up(self, names, settings, with_needs=True):
-        """Starts what does not run yet, each as soon as those it needs are ready, and waits for all."""
+        """Starts what does not run yet, each as soon as its registry is ready, and waits for all."""
         wanted = in_order(names, with_needs)
         cache.build(sorted({application_of(name) for name in wanted}))
         if any(application_of(name) not in ("stock", "consul") for name in wanted):
@@ -112,7 +112,8 @@ class Estate:
         waiting, started, ready = list(wanted), {}, set()
         while len(ready) < len(wanted):
             for name in list(waiting):
-                needs = {need for need in APPLICATIONS[application_of(name)].needs if need in wanted}
+                # Only registries have to be there first. `shop` starts beside `orders`, and is ready after it.
+                needs = {need for need in APPLICATIONS[application_of(name)].needs if need in wanted and need in REGISTRIES}
                 if needs <= ready:
                     waiting.remove(name)
                     started[name] = time.monotonic()
