@@ -180,6 +180,9 @@ class Estate:
     def end(self):
         """Everything at once, and without good-byes: nothing of it is needed any more."""
         everyone = [recorded.get("process") for recorded in self.state["parts"].values()]
+        watching = self.state["watch"].get("process")
+        if watching and watching[0] != os.getpid():
+            everyone.append(watching)
         for who in everyone:
             processes.send(who, processes.signal.SIGKILL)
         for who in everyone:
