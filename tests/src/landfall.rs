@@ -1,6 +1,7 @@
 //! A `landfall` process of a test's own: free ports, its own directory, ended with the test.
 
 use std::{
+    ffi::OsStr,
     io::Read,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -72,7 +73,12 @@ impl Landfall {
             config.replace("{port}", &port.to_string()),
         )
         .expect("config");
-        let child = spawn(dir.path(), admin);
+        let child = spawn(
+            &["--config".as_ref(), dir.path().join("config.yaml").as_os_str()],
+            &[],
+            dir.path(),
+            admin,
+        );
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(20))
@@ -85,6 +91,34 @@ impl Landfall {
             port,
             client,
         }
+    }
+
+    /// Starts with a file as it stands: its port is mapped to `port`, its variables are set. Waits until ready.
+    pub async fn up_example(file: &str, port: u16, instead_of: u16, variables: &[(&str, String)]) -> Self {
+        install_crypto();
+        let (dir, admin) = (TempDir::new().expect("a directory"), free_port());
+        let map = format!("{instead_of}={port}");
+        let words = [
+            "--config".as_ref(),
+            OsStr::new(file),
+            "--map-port".as_ref(),
+            OsStr::new(&map),
+        ];
+        let child = spawn(&words, variables, dir.path(), admin);
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .build()
+            .expect("client");
+        let landfall = Self {
+            child,
+            dir,
+            admin,
+            port,
+            client,
+        };
+        landfall.ready().await;
+        landfall
     }
 
     /// Waits until `/readyz` says yes.
@@ -161,7 +195,13 @@ impl Landfall {
     pub async fn crash_and_restart(&mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
-        self.child = spawn(self.dir.path(), self.admin);
+        let config = self.dir.path().join("config.yaml");
+        self.child = spawn(
+            &["--config".as_ref(), config.as_os_str()],
+            &[],
+            self.dir.path(),
+            self.admin,
+        );
     }
 
     /// Resident memory in bytes.
@@ -212,7 +252,7 @@ pub fn signal(pid: u32, name: &str) {
     assert!(done.is_ok_and(|status| status.success()), "kill -{name} {pid}");
 }
 
-fn spawn(dir: &Path, admin: u16) -> Child {
+fn spawn(config: &[&OsStr], variables: &[(&str, String)], dir: &Path, admin: u16) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
@@ -228,8 +268,8 @@ fn spawn(dir: &Path, admin: u16) -> Child {
             "--drain-seconds",
             "10",
         ])
-        .arg("--config")
-        .arg(dir.join("config.yaml"))
+        .args(config)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .arg("--data-dir")
         .arg(dir.join("data"))
         .arg("--access-log")
