@@ -1,0 +1,83 @@
+//! The gate: which endpoints a balancer may choose for the call at hand.
+
+use super::{ClusterRuntime, Member, NoEndpoint, Tried};
+use crate::moment::{Dice, Moment};
+
+/// Which members of a cluster are open to one try of one call.
+#[derive(Clone, Copy)]
+pub struct Gate<'g> {
+    cluster: &'g ClusterRuntime,
+    tried: Option<&'g Tried>,
+    now: Moment,
+    heed_ejections: bool,
+}
+
+impl<'g> Gate<'g> {
+    pub(super) fn new(cluster: &'g ClusterRuntime, tried: &'g Tried, now: Moment) -> Self {
+        Self {
+            cluster,
+            tried: Some(tried).filter(|tried| !tried.is_empty()),
+            now,
+            heed_ejections: cluster.ejected(now) > 0 && !cluster.in_panic(now),
+        }
+    }
+
+    /// The same gate with the endpoints tried before let in again.
+    pub(super) fn with_tried(&self) -> Self {
+        Self { tried: None, ..*self }
+    }
+
+    /// All members, open or not.
+    pub fn members(&self) -> &'g [Member] {
+        &self.cluster.members
+    }
+
+    /// When the choice is made.
+    pub fn now(&self) -> Moment {
+        self.now
+    }
+
+    /// The next number of the cluster's turn counter, which outlives the balancer.
+    pub fn next_turn(&self) -> usize {
+        self.cluster
+            .state
+            .turn
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Whether the member may be chosen.
+    pub fn admits(&self, index: usize) -> bool {
+        let state = &self.cluster.members[index].state;
+        let limit = self.cluster.policy.limits.max_requests_per_endpoint;
+        !self.tried.is_some_and(|tried| tried.has(index))
+            && !(self.heed_ejections && state.is_ejected(self.now))
+            && limit.is_none_or(|limit| state.in_flight() < limit)
+    }
+
+    /// Like [`Gate::admits`], but a new endpoint is refused as often as its share has yet to grow.
+    pub fn admits_warm(&self, index: usize, dice: &mut Dice) -> bool {
+        self.admits(index)
+            && self.cluster.policy.slow_start.is_none_or(|over| {
+                let share = self.cluster.members[index].state.warmth(self.now, over);
+                share >= 1.0 || (dice.bits() >> 11) as f64 / (1_u64 << 53) as f64 <= share
+            })
+    }
+
+    /// The first open member from `start` on, around the end.
+    pub fn open_from(&self, start: usize) -> Option<usize> {
+        let count = self.members().len();
+        (0..count)
+            .map(|step| (start + step) % count)
+            .find(|index| self.admits(*index))
+    }
+
+    /// Why nobody is open, once a balancer has found nobody.
+    pub(super) fn why_closed(&self) -> NoEndpoint {
+        let all_ejected = self.heed_ejections && self.members().iter().all(|member| member.state.is_ejected(self.now));
+        if all_ejected {
+            NoEndpoint::Ejected
+        } else {
+            NoEndpoint::Overloaded
+        }
+    }
+}
