@@ -10,7 +10,16 @@
 //! [`hub`] believes it within reason ([`hub::ledger`], [`brake`]), [`store`] keeps the last good view on disk.
 
 pub mod brake;
+pub mod embedded;
+pub mod eureka;
+pub mod connect;
+pub mod consul;
+pub mod file;
+pub mod hub;
 pub mod registry;
+pub mod static_;
+pub mod store;
 pub mod supervisor;
+pub mod zookeeper;
 
 pub use registry::{ConnectError, Knowledge, Registry, RegistryError, Reports};

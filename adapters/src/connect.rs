@@ -1,0 +1,229 @@
+//! From a `Registry` document to a [`Registry`] that can be followed.
+//!
+//! Next on the path: [`hub`](crate::hub), which follows it.
+
+use std::{path::PathBuf, sync::Arc};
+
+use landfall_config::kinds::registry::RegistrySpec;
+use landfall_model::RegistryName;
+
+use crate::{
+    ConnectError, Registry, RegistryError, Reports, brake::Brake, file::FileRegistry, static_::StaticRegistry,
+};
+
+/// One registry of the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistryConfig {
+    /// `metadata.name`.
+    pub name: RegistryName,
+    /// `spec`.
+    pub spec: RegistrySpec,
+    /// The directory that relative paths in it start from.
+    pub base: PathBuf,
+}
+
+/// Makes a registry. Nothing is asked of it yet, but addresses it listens on are taken.
+pub fn connect(config: &RegistryConfig) -> Result<Arc<dyn Registry>, ConnectError> {
+    let spec = &config.spec;
+    Ok(if let Some(file) = &spec.file {
+        Arc::new(FileRegistry::new(config.base.join(&file.path)))
+    } else if let Some(listed) = &spec.static_ {
+        Arc::new(StaticRegistry::new(listed.clone()))
+    } else {
+        return Err(ConnectError::BadUrl {
+            field: "spec".to_owned(),
+            value_without_credentials: String::new(),
+            why: "it names no registry: give one of eureka, consul, zookeeper, file, static, embedded".to_owned(),
+        });
+    })
+}
+
+/// As [`connect`], but gives a registry in any case: one that could not be made is made again by its sessions.
+pub(crate) fn connect_or_retry(config: &RegistryConfig) -> (Arc<dyn Registry>, Option<ConnectError>) {
+    match connect(config) {
+        Ok(registry) => (registry, None),
+        Err(error) => {
+            let later = Later { config: config.clone() };
+            (Arc::new(later), Some(error))
+        }
+    }
+}
+
+/// What is in the spec, as [`Registry::kind`] calls it.
+pub fn kind(spec: &RegistrySpec) -> &'static str {
+    [
+        (spec.eureka.is_some(), "eureka"),
+        (spec.consul.is_some(), "consul"),
+        (spec.zookeeper.is_some(), "zookeeper"),
+        (spec.file.is_some(), "file"),
+        (spec.static_.is_some(), "static"),
+        (spec.embedded.is_some(), "embedded"),
+    ]
+    .into_iter()
+    .find_map(|(is_given, kind)| is_given.then_some(kind))
+    .unwrap_or("none")
+}
+
+/// Where it is reached, without credentials; for a registry that could not be made.
+pub(crate) fn address(spec: &RegistrySpec) -> String {
+    if let Some(eureka) = &spec.eureka {
+        let urls = eureka.urls.iter().map(|url| without_credentials(url));
+        urls.collect::<Vec<_>>().join(", ")
+    } else if let Some(consul) = &spec.consul {
+        without_credentials(&consul.address)
+    } else if let Some(zookeeper) = &spec.zookeeper {
+        without_credentials(&zookeeper.address)
+    } else if let Some(file) = &spec.file {
+        file.path.display().to_string()
+    } else if let Some(embedded) = &spec.embedded {
+        embedded.eureka.address.clone()
+    } else {
+        crate::static_::ADDRESS.to_owned()
+    }
+}
+
+/// The limits of the brake. What an operator listed in place is believed at once.
+pub(crate) fn brake(spec: &RegistrySpec) -> Brake {
+    match spec.static_ {
+        Some(_) => Brake::OFF,
+        None => Brake::from(&spec.brake),
+    }
+}
+
+/// Whether a session opened for the one serves the other: they differ in nothing that it was made from.
+pub(crate) fn is_same_session(one: &RegistryConfig, other: &RegistryConfig) -> bool {
+    let with_policy_of_one = RegistryConfig {
+        spec: RegistrySpec {
+            priority: one.spec.priority,
+            brake: one.spec.brake.clone(),
+            ..other.spec.clone()
+        },
+        ..other.clone()
+    };
+    *one == with_policy_of_one
+}
+
+fn without_credentials(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let authority_end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
+    match url[start..authority_end].rfind('@') {
+        Some(at) => format!("{}{}", &url[..start], &url[start + at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+/// A registry that could not be made when it was configured.
+struct Later {
+    config: RegistryConfig,
+}
+
+#[async_trait::async_trait]
+impl Registry for Later {
+    fn kind(&self) -> &'static str {
+        kind(&self.config.spec)
+    }
+
+    fn address(&self) -> String {
+        address(&self.config.spec)
+    }
+
+    async fn follow(&self, reports: &Reports) -> RegistryError {
+        match connect(&self.config) {
+            Ok(registry) => registry.follow(reports).await,
+            Err(error) => RegistryError::NotReady {
+                address: self.address(),
+                what: with_causes(&error),
+            },
+        }
+    }
+}
+
+fn with_causes(error: &ConnectError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(found) = cause {
+        let found_text = found.to_string();
+        if !text.contains(&found_text) {
+            text = format!("{text}: {found_text}");
+        }
+        cause = found.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_config::kinds::registry::{BrakeSpec, EmbeddedListener, EmbeddedSpec, EurekaSpec, StaticSpec};
+
+    use super::*;
+
+    fn config(spec: RegistrySpec) -> RegistryConfig {
+        RegistryConfig {
+            name: RegistryName::new("r").unwrap(),
+            spec,
+            base: PathBuf::new(),
+        }
+    }
+
+    fn eureka(url: &str) -> RegistrySpec {
+        let eureka: EurekaSpec = serde_json::from_value(serde_json::json!({ "urls": [url] })).unwrap();
+        RegistrySpec {
+            eureka: Some(eureka),
+            ..RegistrySpec::default()
+        }
+    }
+
+    #[test]
+    fn addresses_are_shown_without_credentials() {
+        for (url, shown) in [
+            ("http://u:p@one:8761/eureka", "http://one:8761/eureka"),
+            ("http://u:p@ss@one:8761", "http://one:8761"),
+            ("http://one:8761/a@b", "http://one:8761/a@b"),
+            ("u:p@one:2181", "one:2181"),
+        ] {
+            assert_eq!(address(&eureka(url)), shown);
+        }
+    }
+
+    #[test]
+    fn only_what_a_session_was_made_from_makes_another_session() {
+        let one = config(eureka("http://one/"));
+        let mut other = one.clone();
+        other.spec.priority = 7;
+        other.spec.brake = BrakeSpec {
+            service_percent: 10,
+            ..BrakeSpec::default()
+        };
+        assert!(is_same_session(&one, &other));
+        assert!(!is_same_session(&one, &config(eureka("http://two/"))));
+    }
+
+    #[test]
+    fn a_spec_that_names_no_registry_is_refused_with_the_mend() {
+        let error = connect(&config(RegistrySpec::default())).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("give one of eureka"), "{error}");
+    }
+
+    #[test]
+    fn kinds_are_called_as_their_blocks() {
+        let listed = RegistrySpec {
+            static_: Some(StaticSpec::default()),
+            ..RegistrySpec::default()
+        };
+        assert_eq!(kind(&listed), "static");
+        assert_eq!(brake(&listed), Brake::OFF);
+        assert_eq!(
+            connect(&config(listed)).map(|registry| registry.kind()).ok(),
+            Some("static")
+        );
+        let embedded = RegistrySpec {
+            embedded: Some(EmbeddedSpec {
+                eureka: EmbeddedListener {
+                    address: "127.0.0.1:0".into(),
+                },
+            }),
+            ..RegistrySpec::default()
+        };
+        assert_eq!((kind(&embedded), &*address(&embedded)), ("embedded", "127.0.0.1:0"));
+    }
+}

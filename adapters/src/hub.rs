@@ -1,0 +1,187 @@
+//! The hub: where all registries meet, and what is believed of them becomes one [`World`].
+//!
+//! ```text
+//! supervisor ──▶ follower ─┬─▶ Ledger   rules: what is believed        hub/ledger.rs
+//!                          ├─▶ Brake    what is held, and until when   brake.rs
+//!                          ├─▶ Probe    asking a held instance itself  hub/probe.rs
+//!                          ├─▶ Store    the last good view on disk     store.rs
+//!                          └─▶ watch::Receiver<Arc<World>>             read by control
+//! ```
+//!
+//! One follower per registry; they share nothing but the watch, so one registry that is slow or
+//! large delays no other.
+//!
+//! Next on the path: `control` composes the world with the rules.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use landfall_model::{RegistryName, World};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
+use tracing::warn;
+
+use crate::{
+    ConnectError,
+    connect::{self, RegistryConfig},
+    store::Store,
+};
+
+mod entry;
+mod follower;
+pub mod ledger;
+mod metrics;
+mod probe;
+
+use follower::{Follower, Handle, Order};
+pub use metrics::Metrics;
+pub use probe::{Probe, TcpProbe};
+
+/// What a hub needs besides its registries.
+#[derive(Default)]
+pub struct HubOptions {
+    /// Where last good views are kept; `None` keeps none.
+    pub data_dir: Option<PathBuf>,
+    /// How held instances are probed. Default: [`TcpProbe`].
+    pub probe: Option<Arc<dyn Probe>>,
+}
+
+/// Follows registries and publishes what is believed of them.
+pub struct Hub {
+    store: Option<Store>,
+    probe: Arc<dyn Probe>,
+    metrics: Arc<Metrics>,
+    world: watch::Sender<Arc<World>>,
+    start: Instant,
+    followed: Mutex<BTreeMap<RegistryName, Followed>>,
+}
+
+struct Followed {
+    config: RegistryConfig,
+    handle: Handle,
+}
+
+impl Hub {
+    /// Follows nothing yet.
+    pub fn start(options: HubOptions) -> Self {
+        Self {
+            store: options.data_dir.map(|directory| Store::new(&directory)),
+            probe: options.probe.unwrap_or_else(|| Arc::new(TcpProbe)),
+            metrics: Arc::default(),
+            world: watch::Sender::default(),
+            start: Instant::now(),
+            followed: Mutex::default(),
+        }
+    }
+
+    /// Follows these registries and no others.
+    ///
+    /// An unchanged one keeps its session. A changed one opens another, and its services stay, stale, until
+    /// it has caught up. One that is not listed any more vanishes from the world; its last good view
+    /// stays on disk. When this returns, the world has every registry that is listed.
+    ///
+    /// A registry that cannot be made is listed in the answer and followed all the same: its last good view
+    /// is used, the world says why it is stale, and it is tried again (a port or a secret may turn up).
+    pub async fn set_registries(&self, configs: Vec<RegistryConfig>) -> Vec<(RegistryName, ConnectError)> {
+        let mut followed = self.followed.lock().await;
+        let listed: BTreeMap<RegistryName, RegistryConfig> = configs
+            .into_iter()
+            .map(|config| (config.name.clone(), config))
+            .collect();
+        let gone: Vec<RegistryName> = followed
+            .keys()
+            .filter(|name| !listed.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in gone {
+            if let Some(old) = followed.remove(&name) {
+                old.handle.end().await;
+                self.forget(&name);
+            }
+        }
+        // Everything that changes lets go first: one may want the port that another had.
+        let mut to_connect = Vec::new();
+        for (name, config) in listed {
+            match followed.get_mut(&name) {
+                Some(known) if known.config == config => {}
+                Some(known) if connect::is_same_session(&known.config, &config) => {
+                    known.handle.order(Order::Brake(connect::brake(&config.spec))).await;
+                    known.config = config;
+                }
+                Some(known) => {
+                    let pause = |done| Order::Pause {
+                        why: "its configuration has changed".to_owned(),
+                        kind: connect::kind(&config.spec),
+                        address: connect::address(&config.spec),
+                        brake: connect::brake(&config.spec),
+                        done,
+                    };
+                    known.handle.ask(pause).await;
+                    known.config = config;
+                    to_connect.push(name);
+                }
+                None => {
+                    let handle = self.follower(&config).start().await;
+                    followed.insert(name.clone(), Followed { config, handle });
+                    to_connect.push(name);
+                }
+            }
+        }
+        let mut errors = Vec::new();
+        for name in to_connect {
+            let Some(Followed { config, handle }) = followed.get(&name) else {
+                continue;
+            };
+            let (registry, error) = connect::connect_or_retry(config);
+            if let Some(error) = error {
+                warn!(registry = %name, %error, "the registry cannot be followed");
+                errors.push((name, error));
+            }
+            handle.order(Order::Follow(registry)).await;
+        }
+        errors
+    }
+
+    /// What is believed, now and whenever it changes.
+    pub fn world(&self) -> watch::Receiver<Arc<World>> {
+        self.world.subscribe()
+    }
+
+    /// Figures of the registries, for `/metrics`.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    /// Ends every session, when the last good views are on disk. The world stays as it is.
+    pub async fn shutdown(&self) {
+        let followed = std::mem::take(&mut *self.followed.lock().await);
+        futures_util::future::join_all(followed.into_values().map(|followed| followed.handle.end())).await;
+    }
+
+    fn follower(&self, config: &RegistryConfig) -> Follower {
+        Follower {
+            name: config.name.clone(),
+            kind: connect::kind(&config.spec),
+            address: connect::address(&config.spec),
+            brake: connect::brake(&config.spec),
+            store: self.store.clone(),
+            probe: self.probe.clone(),
+            world: self.world.clone(),
+            figures: self.metrics.of(&config.name),
+            start: self.start,
+        }
+    }
+
+    fn forget(&self, name: &RegistryName) {
+        self.metrics.forget(name);
+        self.world.send_modify(|world| {
+            let mut registries = world.registries.clone();
+            registries.remove(name);
+            *world = Arc::new(World { registries });
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

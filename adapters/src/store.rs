@@ -1,0 +1,240 @@
+//! The last good view of each registry on disk, so that a start with every registry down still serves.
+//!
+//! ```text
+//! <data directory>/last-good/
+//!     eureka.json        {"version":1,"registry":"eureka","kind":"eureka","address":…,"savedAt":…,"services":[…]}
+//!     eureka.json.tmp    while it is written; then renamed over the former
+//!     eureka.json.bad    what could not be used, moved aside
+//! ```
+//!
+//! A view belongs to a name and a kind. Another address of the same kind is the same registry reached in
+//! another way, and its view is used; another kind under the same name is another registry, and it is not.
+//!
+//! Files are for their owner alone (mode 0600): metadata of instances may be confidential.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Read as _, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use landfall_model::{RegistryName, Service};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+const VERSION: u32 = 1;
+
+/// Larger files are not read: 256 MiB, which is some 500,000 instances.
+const LARGEST: u64 = 256 << 20;
+
+/// The last good view of one registry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastGood {
+    version: u32,
+    /// Its name.
+    pub registry: RegistryName,
+    /// What it is.
+    pub kind: String,
+    /// Where it was reached, without credentials.
+    pub address: String,
+    /// When what follows was last known to be true: milliseconds since 1970.
+    #[serde(rename = "savedAt", with = "unix_milliseconds")]
+    pub saved_at: SystemTime,
+    /// Its services.
+    pub services: Vec<Arc<Service>>,
+}
+
+impl LastGood {
+    /// A view to save.
+    pub fn new(
+        registry: RegistryName,
+        kind: &str,
+        address: String,
+        saved_at: SystemTime,
+        services: Vec<Arc<Service>>,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            registry,
+            kind: kind.to_owned(),
+            address,
+            saved_at,
+            services,
+        }
+    }
+}
+
+/// Why a view could not be saved or found.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct StoreError {
+    /// Which file.
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+impl StoreError {
+    /// The thread that wrote did not come to an end.
+    pub(crate) fn interrupted(why: tokio::task::JoinError) -> Self {
+        Self {
+            path: PathBuf::from("last-good"),
+            source: std::io::Error::other(why),
+        }
+    }
+}
+
+/// The directory of last good views.
+#[derive(Clone, Debug)]
+pub struct Store {
+    directory: PathBuf,
+    largest: u64,
+}
+
+impl Store {
+    /// In `<data_dir>/last-good`, made when first written to.
+    pub fn new(data_dir: &Path) -> Self {
+        Self {
+            directory: data_dir.join("last-good"),
+            largest: LARGEST,
+        }
+    }
+
+    /// The last good view of a registry, if there is one that can be used. What cannot is moved
+    /// aside with a warning, so that it neither stops a start nor is overwritten.
+    pub fn load(&self, registry: &RegistryName, kind: &str) -> Option<LastGood> {
+        let path = self.path(registry);
+        let why = match self.read(&path) {
+            Ok(None) => return None,
+            Ok(Some(found)) if found.version != VERSION => {
+                format!(
+                    "it has format {} and this version reads format {VERSION}",
+                    found.version
+                )
+            }
+            Ok(Some(found)) if found.registry != *registry => format!("it is of the registry `{}`", found.registry),
+            Ok(Some(found)) if found.kind != kind => {
+                format!(
+                    "it is of a registry of kind {}, and `{registry}` is of kind {kind} now",
+                    found.kind
+                )
+            }
+            Ok(Some(found)) => match flaw(&found) {
+                None => return Some(found),
+                Some(flaw) => flaw,
+            },
+            Err(why) => why,
+        };
+        let aside = path.with_extension("json.bad");
+        let moved = match fs::rename(&path, &aside) {
+            Ok(()) => format!("moved to {}", aside.display()),
+            Err(error) => format!("could not be moved aside: {error}"),
+        };
+        warn!(%registry, file = %path.display(), why, moved, "the last good view cannot be used; this registry starts without one");
+        None
+    }
+
+    /// Replaces the last good view of a registry. A crash at any moment leaves the old or the new one.
+    pub fn save(&self, view: &LastGood) -> Result<(), StoreError> {
+        let path = self.path(&view.registry);
+        let written = path.with_extension("json.tmp");
+        let write = || {
+            make_directory(&self.directory)?;
+            let mut file = create_private(&written)?;
+            let mut buffered = std::io::BufWriter::with_capacity(1 << 16, &mut file);
+            serde_json::to_writer(&mut buffered, view)?;
+            buffered.flush()?;
+            drop(buffered);
+            file.sync_all()?;
+            fs::rename(&written, &path)?;
+            File::open(&self.directory)?.sync_all()
+        };
+        write().map_err(|source| StoreError { path, source })
+    }
+
+    fn path(&self, registry: &RegistryName) -> PathBuf {
+        self.directory.join(format!("{registry}.json"))
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<LastGood>, String> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        let mut bytes = Vec::new();
+        let read = file.take(self.largest + 1).read_to_end(&mut bytes);
+        read.map_err(|error| error.to_string())?;
+        if bytes.len() as u64 > self.largest {
+            return Err(format!("it is larger than {} bytes", self.largest));
+        }
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// What is wrong with a view that reads well: it may have been edited.
+fn flaw(view: &LastGood) -> Option<String> {
+    let mut names = std::collections::BTreeSet::new();
+    for service in &view.services {
+        let name = &service.id.name;
+        if service.id.registry != view.registry {
+            return Some(format!(
+                "its service `{name}` is of the registry `{}`",
+                service.id.registry
+            ));
+        }
+        if !names.insert(name) {
+            return Some(format!("it has the service `{name}` twice"));
+        }
+        if service.instances.windows(2).any(|pair| pair[0].id >= pair[1].id) {
+            return Some(format!("the instances of its service `{name}` are not sorted by id"));
+        }
+    }
+    None
+}
+
+fn make_directory(directory: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+fn create_private(path: &Path) -> std::io::Result<File> {
+    // A file left by a crash may have another mode, which opening would keep.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+mod unix_milliseconds {
+    use super::*;
+
+    pub(super) fn serialize<S: serde::Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis())
+            .unwrap_or(u64::MAX)
+            .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+        let since = Duration::from_millis(u64::deserialize(deserializer)?);
+        let at = UNIX_EPOCH.checked_add(since);
+        at.ok_or_else(|| serde::de::Error::custom("savedAt is no time"))
+    }
+}
+
+#[cfg(test)]
+mod tests;
