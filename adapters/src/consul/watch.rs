@@ -1,0 +1,183 @@
+//! The tasks of a session: each asks one thing again and again and tells what it learnt.
+//!
+//! Next on the path: [`session`](super::session) puts the news together.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::StreamExt as _;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior},
+};
+
+use super::{
+    client::{Answer, Client},
+    index::Index,
+    record::{self, Listing, Reading},
+};
+use crate::registry::RegistryError;
+
+/// How often the catalog is read besides its blocking query: this shows a server that hangs, and confirms
+/// to whoever holds a removal back that Consul still says so.
+const PULSE: Duration = Duration::from_secs(5);
+/// Services without a blocking query of their own: asked at once, and per second.
+const TURN_AT_ONCE: usize = 8;
+const TURN_GAP: Duration = Duration::from_millis(5);
+const SHORTEST_TURN: Duration = Duration::from_millis(250);
+
+/// What a task learnt.
+pub(super) enum News {
+    /// The names that exist.
+    Listing(Listing),
+    /// A service's first reading, or one that differs from the last.
+    Service(Arc<str>, Reading),
+    /// Asked because the catalog does not list it any more: is it gone?
+    Verdict(Arc<str>, Verdict),
+    /// The session is over.
+    Failed(RegistryError),
+}
+
+/// Whether a service that the catalog does not list is gone.
+pub(super) enum Verdict {
+    /// Its own query agrees: nothing there, nothing hidden.
+    Gone,
+    /// It has instances, or our rights hide them.
+    Kept,
+}
+
+type Outbox = mpsc::Sender<News>;
+
+/// Watches the catalog's names by one blocking query.
+pub(super) async fn catalog(client: Arc<Client>, news: Outbox) {
+    let mut index = Index::default();
+    loop {
+        let asked = Instant::now();
+        let pause = match client.services(index.after()).await.and_then(|answer| listing(&client, answer)) {
+            Ok((number, listing)) => {
+                tell(&news, News::Listing(listing)).await;
+                index.take(number, asked.elapsed())
+            }
+            Err(error) => return tell(&news, News::Failed(error)).await,
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Reads the catalog's names at fixed times.
+pub(super) async fn pulse(client: Arc<Client>, news: Outbox) {
+    let mut times = tokio::time::interval_at(Instant::now() + PULSE, PULSE);
+    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        times.tick().await;
+        match client.services(0).await.and_then(|answer| listing(&client, answer)) {
+            Ok((_, listing)) => tell(&news, News::Listing(listing)).await,
+            Err(error) => return tell(&news, News::Failed(error)).await,
+        }
+    }
+}
+
+/// Watches one service by a blocking query.
+pub(super) async fn service(client: Arc<Client>, name: Arc<str>, news: Outbox) {
+    let (mut index, mut last) = (Index::default(), None);
+    loop {
+        let asked = Instant::now();
+        let pause = match read(&client, &name, index.after()).await {
+            Ok((number, reading)) => {
+                // A return is no proof of change: an output text, a node's check, another service's end.
+                if last.as_ref() != Some(&reading) {
+                    last = Some(reading.clone());
+                    tell(&news, News::Service(name.clone(), reading)).await;
+                }
+                index.take(number, asked.elapsed())
+            }
+            Err(error) => return tell(&news, News::Failed(error)).await,
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Asks the services that have no blocking query of their own, in turn. The number beside a name tells
+/// two lives of it apart: what was read of the first says nothing about the second.
+pub(super) async fn turn(client: Arc<Client>, mut names: watch::Receiver<Vec<(Arc<str>, u64)>>, news: Outbox) {
+    let mut last: BTreeMap<(Arc<str>, u64), Reading> = BTreeMap::new();
+    loop {
+        let round = names.borrow_and_update().clone();
+        if round.is_empty() {
+            last.clear();
+            if names.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let started = Instant::now();
+        last.retain(|key, _| round.binary_search(key).is_ok());
+        let asks = futures_util::stream::iter(round).then(|key| async {
+            tokio::time::sleep(TURN_GAP).await;
+            key
+        });
+        let client = &client;
+        let answers = asks.map(|key| async move { (read(client, &key.0, 0).await, key) });
+        let mut answers = std::pin::pin!(answers.buffer_unordered(TURN_AT_ONCE));
+        while let Some((answer, key)) = answers.next().await {
+            match answer {
+                Ok((_, reading)) if last.get(&key) != Some(&reading) => {
+                    last.insert(key.clone(), reading.clone());
+                    tell(&news, News::Service(key.0, reading)).await;
+                }
+                Ok(_) => {}
+                Err(error) => return tell(&news, News::Failed(error)).await,
+            }
+        }
+        tokio::time::sleep(SHORTEST_TURN.saturating_sub(started.elapsed())).await;
+    }
+}
+
+/// Asks a service that the catalog does not list any more.
+pub(super) async fn verdict(client: Arc<Client>, name: Arc<str>, news: Outbox) {
+    let answer = match client.health(&name, 0).await {
+        Ok(answer) => answer,
+        Err(error) => return tell(&news, News::Failed(error)).await,
+    };
+    match record::health(&name, &answer.body, &client.scope) {
+        Ok(reading) => {
+            let gone = reading.is_nothing() && !answer.filtered;
+            let verdict = if gone { Verdict::Gone } else { Verdict::Kept };
+            tell(&news, News::Verdict(name, verdict)).await;
+        }
+        Err(what) => tell(&news, News::Failed(client.malformed(what, &answer.body))).await,
+    }
+}
+
+async fn tell(news: &Outbox, item: News) {
+    // Fails only when the session has ended, which ends this task too.
+    let _ = news.send(item).await;
+}
+
+fn listing(client: &Client, answer: Answer) -> Result<(u64, Listing), RegistryError> {
+    let listing =
+        record::listing(&answer.body, &client.scope).map_err(|what| client.malformed(what, &answer.body))?;
+    match (listing.any, answer.filtered) {
+        (true, _) => Ok((answer.index, listing)),
+        (false, true) => {
+            let what = "the token sees no service at all: it needs service:read".to_owned();
+            Err(client.denied(what))
+        }
+        // Consul registers itself as `consul`. A server that lists nothing is still starting, or hides
+        // everything from us in a version that does not say so.
+        (false, false) => Err(client.not_ready(
+            "it lists no service, not even itself: it is still starting, or the ACL token lacks service:read".to_owned(),
+        )),
+    }
+}
+
+async fn read(client: &Client, name: &Arc<str>, after: u64) -> Result<(u64, Reading), RegistryError> {
+    let answer = client.health(name, after).await?;
+    let reading = record::health(name, &answer.body, &client.scope)
+        .map_err(|what| client.malformed(what, &answer.body))?;
+    if answer.filtered && reading.is_nothing() {
+        // Empty because of our rights is not empty.
+        let what = format!("the token hides every instance of `{name}`: it needs node:read and service:read");
+        return Err(client.denied(what));
+    }
+    Ok((answer.index, reading))
+}

@@ -1,0 +1,344 @@
+//! Application level: the instances of `/services/<application>` as claims. Pure.
+//!
+//! ```text
+//! node 10.0.0.5:20880 ── Curator JSON ─▶ address, port, metadata{endpoints, revision, storage-type}
+//!                                             │ revision
+//! /dubbo/metadata/<application>/<revision> ───┴─▶ services: key, protocol, port, parameters
+//! ```
+//!
+//! Each node is one instance of the application itself, and with its document one instance of every service
+//! key in there. Facts: ServiceInstance.java of Curator, MetadataInfo.java, ZookeeperInstance.java of Dubbo.
+//!
+//! Next on the path: [`merge`](super::merge).
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use landfall_model::{Host, Instance, Port, Protocol, Status, service::DEFAULT_WEIGHT, world::Quarantined};
+use serde::Deserialize;
+
+use super::{
+    interface::{instance_id, ports, service_key, useful, weight},
+    merge::{Claim, Contribution, Level},
+};
+
+/// An instance node as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Node {
+    /// Its data.
+    pub(super) data: Vec<u8>,
+    /// ZooKeeper's time of its last change.
+    pub(super) changed: Option<SystemTime>,
+}
+
+/// What is known of a metadata document.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Document {
+    /// There is no such node.
+    Absent,
+    /// Its data.
+    Data(Vec<u8>),
+}
+
+/// The parts of one application.
+pub(super) struct Application<'a> {
+    pub(super) name: &'a str,
+    pub(super) nodes: &'a BTreeMap<String, Node>,
+    /// By revision; a revision that was not looked for counts as absent.
+    pub(super) documents: &'a BTreeMap<String, Document>,
+    /// The interfaces whose mapping names this application.
+    pub(super) interfaces: Vec<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct Curator {
+    address: String,
+    #[serde(default)]
+    port: Option<i64>,
+    #[serde(default, rename = "sslPort")]
+    ssl_port: Option<i64>,
+    #[serde(default)]
+    payload: Option<Payload>,
+}
+
+#[derive(Default, Deserialize)]
+struct Payload {
+    #[serde(default, rename = "@class")]
+    class: String,
+    #[serde(default)]
+    metadata: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Endpoint {
+    port: i64,
+    protocol: String,
+}
+
+#[derive(Deserialize)]
+struct MetadataInfo {
+    #[serde(default)]
+    services: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct ServiceInfo {
+    name: String,
+    #[serde(default)]
+    group: Option<String>,
+    #[serde(default)]
+    version: Option<String>,
+    protocol: String,
+    #[serde(default)]
+    port: Option<i64>,
+    #[serde(default)]
+    path: Option<String>,
+    #[serde(default)]
+    params: BTreeMap<String, String>,
+}
+
+/// A node that has been understood.
+struct Known {
+    host: String,
+    port: Option<u16>,
+    ssl_port: Option<u16>,
+    metadata: BTreeMap<String, String>,
+    endpoints: Vec<(u16, String)>,
+    dubbo: bool,
+}
+
+/// The revision an instance names, if its node can be read and it serves anything.
+pub(super) fn revision(data: &[u8]) -> Option<String> {
+    Known::read(data).ok()?.revision().map(str::to_owned)
+}
+
+/// What one application claims. `before` is what it claimed last: a node whose data or document has become
+/// unreadable keeps its services from there.
+pub(super) fn contribution(application: &Application<'_>, before: Option<&Contribution>) -> Contribution {
+    let mut out = Contribution::default();
+    let app: Arc<str> = application.name.into();
+    // The folder is the service, even when nobody is in it.
+    out.services.entry(app.clone()).or_default();
+    for (name, node) in application.nodes {
+        let from: Arc<str> = name.as_str().into();
+        let mut set_aside = |record: String, reason: String| {
+            let service = Some(app.clone());
+            out.quarantined.entry(app.clone()).or_default().push(Quarantined { service, record, reason });
+        };
+        let known = match Known::read(&node.data) {
+            Ok(known) => known,
+            Err(reason) => {
+                set_aside(name.clone(), reason);
+                keep(&mut out, before, &from, |claimed| claimed != &*app);
+                continue;
+            }
+        };
+        if known.dubbo && known.revision().is_none() {
+            continue;
+        }
+        let mut itself = known.itself(&from, node.changed);
+        if known.dubbo {
+            let revision = known.revision().unwrap_or_default();
+            let document = application.documents.get(revision).unwrap_or(&Document::Absent);
+            match (document, known.remote()) {
+                (Document::Data(data), _) => match services(&known, data, node.changed) {
+                    Ok(services) => {
+                        let mut interfaces: Vec<String> = Vec::new();
+                        for service in services {
+                            match service {
+                                Ok((interface, key, instance)) => {
+                                    interfaces.push(interface);
+                                    let level = Level::Application;
+                                    let claim = Claim { from: from.clone(), level, instance };
+                                    out.services.entry(key).or_default().push(claim);
+                                }
+                                Err((key, reason)) => {
+                                    // The key in the document is the service key and `:protocol`.
+                                    let service = key.rsplit_once(':').map_or(key.as_str(), |(service, _)| service);
+                                    keep(&mut out, before, &from, |claimed| claimed == service);
+                                    out.unreadable.push(Quarantined {
+                                        service: Some(app.clone()),
+                                        record: format!("metadata/{app}/{revision} {key}"),
+                                        reason,
+                                    });
+                                }
+                            }
+                        }
+                        interfaces.sort();
+                        interfaces.dedup();
+                        itself.metadata.insert("dubbo.interfaces".into(), interfaces.join(",").into());
+                    }
+                    Err(reason) => {
+                        set_aside(format!("metadata/{app}/{revision}"), reason);
+                        keep(&mut out, before, &from, |claimed| claimed != &*app);
+                    }
+                },
+                (Document::Absent, true) => {
+                    let reason = "there is no such node, although the instance says its metadata is stored remotely";
+                    set_aside(format!("metadata/{app}/{revision}"), reason.to_owned());
+                    keep(&mut out, before, &from, |claimed| claimed != &*app);
+                }
+                (Document::Absent, false) => {
+                    let text = "not published: the provider keeps it (storage-type local)";
+                    itself.metadata.insert("dubbo.metadata.document".into(), text.into());
+                    if !application.interfaces.is_empty() {
+                        let interfaces = application.interfaces.join(",");
+                        itself.metadata.insert("dubbo.interfaces".into(), interfaces.into());
+                    }
+                }
+            }
+        }
+        let claim = Claim { from, level: Level::Itself, instance: itself };
+        out.services.entry(app.clone()).or_default().push(claim);
+    }
+    out
+}
+
+/// Repeats what a node claimed before of the services that are asked for. Never of the application itself,
+/// whose record is either fresh or quarantined.
+fn keep(out: &mut Contribution, before: Option<&Contribution>, from: &Arc<str>, which: impl Fn(&str) -> bool) {
+    let kept = before.into_iter().flat_map(|before| &before.services).filter(|(key, _)| which(key));
+    for (key, claims) in kept {
+        let claims = claims.iter().filter(|claim| claim.from == *from).cloned();
+        out.services.entry(key.clone()).or_default().extend(claims);
+    }
+}
+
+impl Known {
+    fn read(data: &[u8]) -> Result<Self, String> {
+        let curator: Curator = serde_json::from_slice(data).map_err(|error| format!("no Curator instance: {error}"))?;
+        let address = curator.address.trim();
+        if address.is_empty() {
+            return Err("it has no address".to_owned());
+        }
+        let number = |port: Option<i64>, what: &str| match port {
+            None | Some(0 | -1) => Ok(None),
+            Some(port) => u16::try_from(port).map(Some).map_err(|_| format!("{what} {port} is no port")),
+        };
+        let payload = curator.payload.unwrap_or_default();
+        let metadata: BTreeMap<String, String> = payload
+            .metadata
+            .into_iter()
+            .filter_map(|(key, value)| match value {
+                serde_json::Value::Null => None,
+                serde_json::Value::String(text) => Some((key, text)),
+                other => Some((key, other.to_string())),
+            })
+            .collect();
+        let endpoints = match metadata.get("dubbo.endpoints").filter(|text| !text.is_empty()) {
+            Some(text) => serde_json::from_str::<Vec<Endpoint>>(text)
+                .map_err(|error| format!("dubbo.endpoints is no list of ports: {error}"))?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            host: address.to_owned(),
+            port: number(curator.port, "port")?,
+            ssl_port: number(curator.ssl_port, "sslPort")?,
+            dubbo: payload.class.contains(".dubbo.") || metadata.keys().any(|key| key.starts_with("dubbo.")),
+            endpoints: endpoints
+                .into_iter()
+                .filter_map(|end| Some((u16::try_from(end.port).ok().filter(|port| *port > 0)?, end.protocol)))
+                .collect(),
+            metadata,
+        })
+    }
+
+    /// `0` and absent mean: no service.
+    fn revision(&self) -> Option<&str> {
+        let revision = self.metadata.get("dubbo.metadata.revision").map(String::as_str);
+        revision.filter(|revision| !revision.is_empty() && *revision != "0")
+    }
+
+    fn remote(&self) -> bool {
+        self.metadata.get("dubbo.metadata.storage-type").is_some_and(|storage| storage == "remote")
+    }
+
+    /// The instance of the application itself.
+    fn itself(&self, id: &Arc<str>, changed: Option<SystemTime>) -> Instance {
+        let get = |name: &str| self.metadata.get(name).map(String::as_str);
+        let mut all: Vec<Port> = Vec::new();
+        for (port, protocol) in &self.endpoints {
+            all.extend(ports(protocol, *port, &get));
+        }
+        if self.endpoints.is_empty() {
+            let protocol = if self.dubbo { Protocol::Dubbo } else { Protocol::Unknown };
+            all.extend(self.port.map(|number| Port { number, protocol, tls: false }));
+        }
+        all.extend(self.ssl_port.map(|number| Port { number, protocol: Protocol::Http, tls: true }));
+        // The instance's own port is that of the application's preferred protocol.
+        all.sort_by_key(|port| Some(port.number) != self.port);
+        all.dedup();
+        let mut metadata = useful(self.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        metadata.remove("dubbo.endpoints");
+        if self.dubbo {
+            metadata.insert("dubbo.level".into(), "application".into());
+        }
+        Instance {
+            id: id.clone(),
+            host: Host::parse(&self.host),
+            ports: all,
+            status: match get("instance_status") {
+                // Spring Cloud ZooKeeper's word for an instance that was taken out.
+                Some(word) if word.eq_ignore_ascii_case("OUT_OF_SERVICE") => Status::OutOfService,
+                _ => Status::Up,
+            },
+            weight: get("weight").map_or(DEFAULT_WEIGHT, |text| weight(Some(text))),
+            zone: get("zone").map(Into::into),
+            metadata,
+            changed,
+        }
+    }
+}
+
+type Service = Result<(String, Arc<str>, Instance), (String, String)>;
+
+/// The services of a metadata document as instances at this node.
+fn services(node: &Known, document: &[u8], changed: Option<SystemTime>) -> Result<Vec<Service>, String> {
+    let info: MetadataInfo =
+        serde_json::from_slice(document).map_err(|error| format!("no metadata document: {error}"))?;
+    let read = |(key, value): (String, serde_json::Value)| {
+        let info: ServiceInfo = serde_json::from_value(value).map_err(|error| (key.clone(), error.to_string()))?;
+        service(node, info, changed).map_err(|reason| (key, reason))
+    };
+    Ok(info.services.into_iter().map(read).collect())
+}
+
+fn service(
+    node: &Known,
+    info: ServiceInfo,
+    changed: Option<SystemTime>,
+) -> Result<(String, Arc<str>, Instance), String> {
+    // What the service does not say, its instance may: `dubbo.tag`, `weight`, `ssl-enabled` …
+    let get = |name: &str| {
+        let own = info.params.get(name).or_else(|| info.params.get(&format!("default.{name}")));
+        own.or_else(|| node.metadata.get(name)).map(String::as_str).filter(|value| !value.is_empty())
+    };
+    let own = match info.port {
+        Some(port) if port > 0 => Some(u16::try_from(port).map_err(|_| format!("{port} is no port"))?),
+        _ => node.endpoints.iter().find(|(_, protocol)| *protocol == info.protocol).map(|(port, _)| *port),
+    };
+    let port = own.or(node.port).ok_or("neither the service nor its instance has a port")?;
+    let group = info.group.as_deref().filter(|text| !text.is_empty()).or_else(|| get("group"));
+    let version = info.version.as_deref().filter(|text| !text.is_empty()).or_else(|| get("version"));
+    let key = service_key(&info.name, group, version);
+    let off = match get("disabled") {
+        Some(disabled) => disabled == "true",
+        None => get("enabled") == Some("false"),
+    };
+    let shared = node.metadata.iter().filter(|(key, _)| !key.starts_with("dubbo.metadata") && *key != "dubbo.endpoints");
+    let pairs = shared.chain(&info.params).map(|(key, value)| (key.as_str(), value.as_str()));
+    let mut metadata = useful(pairs);
+    if let Some(path) = info.path.as_deref().filter(|path| !path.is_empty() && *path != info.name) {
+        metadata.insert("path".into(), path.into());
+    }
+    let instance = Instance {
+        id: instance_id(&info.protocol, &node.host, port),
+        host: Host::parse(&node.host),
+        ports: ports(&info.protocol, port, &get),
+        status: if off { Status::Disabled } else { Status::Up },
+        weight: weight(get("weight")),
+        zone: get("zone").map(Into::into),
+        metadata,
+        changed,
+    };
+    Ok((info.name, key, instance))
+}

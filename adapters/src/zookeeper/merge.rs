@@ -1,0 +1,189 @@
+//! Folders become services: what each folder claims is joined by service, and only what changed is reported. Pure.
+//!
+//! ```text
+//! put(folder, contribution) ─┐                          ┌ Service{…}   differs from what was reported
+//! remove(folder) ────────────┴─▶ services touched ─ drain ┤ Gone        no folder claims it any more
+//!                                                       └ Unreadable   when that list changed
+//! ```
+//!
+//! Of several claims to one instance (host, port, protocol, service key) the application level wins, then the
+//! younger node: a provider that was killed and started again is registered twice until its old session ends.
+//!
+//! Next on the path: the supervisor takes the reports.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use landfall_model::{Instance, world::Quarantined};
+
+use crate::registry::Knowledge;
+
+/// A folder that claims services.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Folder {
+    Interface(String),
+    Application(String),
+}
+
+/// Where a claim was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Interface,
+    Application,
+    /// The application's own instance, not one of its services.
+    Itself,
+}
+
+/// One node says: this is an instance.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Claim {
+    /// The node's name.
+    pub(super) from: Arc<str>,
+    pub(super) level: Level,
+    pub(super) instance: Instance,
+}
+
+/// What one folder says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Contribution {
+    /// By service.
+    pub(super) services: BTreeMap<Arc<str>, Vec<Claim>>,
+    /// Records of a service that were not understood.
+    pub(super) quarantined: BTreeMap<Arc<str>, Vec<Quarantined>>,
+    /// Records of which not even the service is known.
+    pub(super) unreadable: Vec<Quarantined>,
+}
+
+/// What was reported of a service.
+#[derive(Debug, PartialEq)]
+struct Reported {
+    instances: Vec<Instance>,
+    quarantined: Vec<Quarantined>,
+}
+
+/// Everything a session knows.
+#[derive(Debug, Default)]
+pub(super) struct Merge {
+    folders: BTreeMap<Folder, Contribution>,
+    /// Which folders claim a service.
+    claimed: BTreeMap<Arc<str>, BTreeSet<Folder>>,
+    reported: BTreeMap<Arc<str>, Reported>,
+    unreadable: Vec<Quarantined>,
+    touched: BTreeSet<Arc<str>>,
+}
+
+impl Merge {
+    /// What a folder said last.
+    pub(super) fn folder(&self, folder: &Folder) -> Option<&Contribution> {
+        self.folders.get(folder)
+    }
+
+    /// The folders that are known.
+    pub(super) fn folders(&self) -> impl Iterator<Item = &Folder> {
+        self.folders.keys()
+    }
+
+    /// Replaces what a folder says. A service it once had stays, empty, as long as the folder does.
+    pub(super) fn put(&mut self, folder: Folder, mut contribution: Contribution) {
+        if let Some(before) = self.folders.get(&folder) {
+            for key in before.services.keys() {
+                contribution.services.entry(key.clone()).or_default();
+            }
+        }
+        for key in contribution.services.keys() {
+            self.claimed.entry(key.clone()).or_default().insert(folder.clone());
+            self.touched.insert(key.clone());
+        }
+        self.folders.insert(folder, contribution);
+    }
+
+    /// The folder does not exist any more.
+    pub(super) fn remove(&mut self, folder: &Folder) {
+        for key in self.folders.remove(folder).unwrap_or_default().services.into_keys() {
+            if let Some(folders) = self.claimed.get_mut(&key) {
+                folders.remove(folder);
+                if folders.is_empty() {
+                    self.claimed.remove(&key);
+                }
+            }
+            self.touched.insert(key);
+        }
+    }
+
+    /// What has changed since the last time.
+    pub(super) fn drain(&mut self) -> Vec<Knowledge> {
+        let mut news = Vec::new();
+        for name in std::mem::take(&mut self.touched) {
+            let Some(folders) = self.claimed.get(&name) else {
+                if self.reported.remove(&name).is_some() {
+                    news.push(Knowledge::Gone { name });
+                }
+                continue;
+            };
+            let contributions = || folders.iter().filter_map(|folder| self.folders.get(folder));
+            let now = Reported {
+                instances: joined(contributions().filter_map(|folder| folder.services.get(&name)).flatten()),
+                quarantined: contributions().filter_map(|c| c.quarantined.get(&name)).flatten().cloned().collect(),
+            };
+            let before = self.reported.get(&name);
+            if before == Some(&now) {
+                continue;
+            }
+            let youngest = |set: &Reported| set.instances.iter().filter_map(|instance| instance.changed).max();
+            // A node that left took its time with it; only a younger one dates the change.
+            let changed = youngest(&now).filter(|time| before.and_then(youngest).is_none_or(|last| *time > last));
+            news.push(Knowledge::Service {
+                name: name.clone(),
+                instances: now.instances.clone(),
+                quarantined: now.quarantined.clone(),
+                changed,
+            });
+            self.reported.insert(name, now);
+        }
+        let unreadable: Vec<Quarantined> = self.folders.values().flat_map(|c| &c.unreadable).cloned().collect();
+        if unreadable != self.unreadable {
+            self.unreadable.clone_from(&unreadable);
+            news.push(Knowledge::Unreadable(unreadable));
+        }
+        news
+    }
+}
+
+/// Claims as instances, one for each id, sorted by id.
+fn joined<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Instance> {
+    let mut by_id: BTreeMap<&Arc<str>, Vec<&Claim>> = BTreeMap::new();
+    for claim in claims {
+        by_id.entry(&claim.instance.id).or_default().push(claim);
+    }
+    let join = |mut claims: Vec<&Claim>| {
+        claims.sort_by(|a, b| rank(a).cmp(&rank(b)));
+        let best = claims.pop()?;
+        let mut instance = best.instance.clone();
+        let other = |level: Level| claims.iter().find(|claim| claim.level == level);
+        let level = match best.level {
+            // An application's own record already says what it is.
+            Level::Itself => return Some(instance),
+            Level::Interface => "interface",
+            Level::Application => match other(Level::Interface) {
+                Some(interface) => {
+                    for (key, value) in &interface.instance.metadata {
+                        instance.metadata.entry(key.clone()).or_insert_with(|| value.clone());
+                    }
+                    "both"
+                }
+                None => "application",
+            },
+        };
+        instance.metadata.insert("dubbo.level".into(), level.into());
+        Some(instance)
+    };
+    by_id.into_values().filter_map(join).collect()
+}
+
+/// The higher is believed. The node's name makes the order total, so that equal trees read equal.
+fn rank(claim: &Claim) -> (Level, Option<SystemTime>, &str) {
+    (claim.level, claim.instance.changed, &claim.from)
+}

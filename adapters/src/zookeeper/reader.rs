@@ -1,0 +1,405 @@
+//! One ZooKeeper session: reads with a limit on how many at once, and what has changed since.
+//!
+//! ```text
+//! server ≥ 3.6   one persistent recursive watch per root ─┐
+//! older          a one-shot watch with every read ────────┴─▶ Changes: a set of parts, so it cannot pile up
+//! ```
+//!
+//! Next on the path: [`session`](super::session) reads again what has changed.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+    time::timeout,
+};
+use zookeeper_client::{
+    AddWatchMode, Client, Error, EventType, OneshotWatcher, SessionState, Stat, StateWatcher, WatchedEvent,
+};
+
+use super::{
+    Settings,
+    layout::{Layout, Part},
+};
+use crate::registry::RegistryError;
+
+/// Requests in flight. The client queues without bound, so this is the bound.
+const AT_ONCE: usize = 64;
+/// For one answer.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// A connection that was lost may come back, at another server of the ensemble, without an end of the session.
+const RECONNECT: Duration = Duration::from_secs(2);
+/// What Java clients refuse to read by default (`jute.maxbuffer`).
+const JAVA_LIMIT: usize = 0xf_ffff;
+
+/// Why reading stopped.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The connection is gone; the session may not be.
+    Lost(RegistryError),
+    /// The session is over.
+    Ended(RegistryError),
+    /// The server knows no persistent watches.
+    TooOld,
+}
+
+/// Which watches the server knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watches {
+    Recursive,
+    OneShot,
+}
+
+/// What has changed and not been read again yet.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pending: Mutex<Pending>,
+    wake: Notify,
+}
+
+/// Changes that are taken together.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// What they concern.
+    pub(super) parts: BTreeSet<Part>,
+    /// The nodes themselves.
+    pub(super) paths: BTreeSet<String>,
+}
+
+impl Changes {
+    fn mark(&self, layout: &Layout, path: &str) {
+        let parts = layout.concerns(path);
+        if parts.is_empty() {
+            return;
+        }
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.parts.extend(parts);
+        pending.paths.insert(path.to_owned());
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    /// Waits until something is pending.
+    pub(super) async fn some(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Takes what is pending.
+    pub(super) fn take(&self) -> Pending {
+        std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Reads in one session. Dropping it closes the session.
+pub(super) struct Reader {
+    client: Client,
+    address: String,
+    layout: Layout,
+    permits: Semaphore,
+    changes: Arc<Changes>,
+    watches: Watches,
+    /// Paths with a one-shot watch that has not fired.
+    armed: Arc<Mutex<BTreeSet<(String, Kind)>>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// What a one-shot watch looks at. The server keeps the kinds apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Children,
+    Data,
+}
+
+impl Reader {
+    /// Opens a session and sets the watches.
+    pub(super) async fn open(settings: &Settings, watches: Watches) -> Result<Self, Fault> {
+        let address = settings.ensemble.clone();
+        let digest = settings.digest().map_err(|error| {
+            Fault::Ended(RegistryError::Denied {
+                address: address.clone(),
+                what: error.to_string(),
+            })
+        })?;
+        // Every host is tried once; trying again is the supervisor's part.
+        let mut connector =
+            Client::connector().with_session_timeout(settings.session_timeout).with_fail_eagerly();
+        if let Some(digest) = digest {
+            connector = connector.with_auth("digest", &digest);
+        }
+        let unreachable = |why: String| {
+            Fault::Ended(RegistryError::Unreachable {
+                address: address.clone(),
+                source: why.into(),
+            })
+        };
+        let client = match timeout(settings.session_timeout, connector.connect(&settings.ensemble)).await {
+            Ok(Ok(client)) => client,
+            Ok(Err(Error::AuthFailed)) => {
+                let what = "the credentials are wrong, or the server wants SASL".to_owned();
+                return Err(Fault::Ended(RegistryError::Denied { address, what }));
+            }
+            Ok(Err(Error::NoHosts)) => return Err(unreachable("no server of the ensemble took a session".to_owned())),
+            Ok(Err(error)) => return Err(unreachable(error.to_string())),
+            Err(_) => return Err(unreachable(format!("no session within {:?}", settings.session_timeout))),
+        };
+        tracing::debug!(
+            session = %client.session_id(),
+            timeout = ?client.session_timeout(),
+            ?watches,
+            "ZooKeeper session opened"
+        );
+        let reader = Self {
+            client,
+            address,
+            layout: settings.layout.clone(),
+            permits: Semaphore::new(AT_ONCE),
+            changes: Arc::default(),
+            watches,
+            armed: Arc::default(),
+            tasks: Mutex::default(),
+        };
+        if reader.client.path() != "/" && reader.stat("/").await?.is_none() {
+            return Err(Fault::Ended(RegistryError::NotReady {
+                address: reader.address,
+                what: format!("the root {} behind the hosts does not exist", reader.client.path()),
+            }));
+        }
+        if watches == Watches::Recursive {
+            for root in reader.layout.watched() {
+                reader.watch(root).await?;
+            }
+        }
+        Ok(reader)
+    }
+
+    /// What has changed.
+    pub(super) fn changes(&self) -> Arc<Changes> {
+        self.changes.clone()
+    }
+
+    /// Follows the session's state from now on.
+    pub(super) fn states(&self) -> StateWatcher {
+        self.client.state_watcher()
+    }
+
+    /// A node's children; `None` if there is no such node.
+    pub(super) async fn children(&self, path: &str) -> Result<Option<Vec<String>>, Fault> {
+        let found = if self.arm(path, Kind::Children) {
+            match self.answer(path, self.client.list_and_watch_children(path)).await {
+                Ok(Some((children, watcher))) => {
+                    self.wait_for(path, Kind::Children, watcher);
+                    Ok(Some(children))
+                }
+                Ok(None) => {
+                    self.disarm(path, Kind::Children);
+                    // A missing node takes no watch for children, but one for its creation.
+                    match self.appears(path).await? {
+                        true => self.answer(path, self.client.list_children(path)).await,
+                        false => Ok(None),
+                    }
+                }
+                Err(fault) => Err(fault),
+            }
+        } else {
+            self.answer(path, self.client.list_children(path)).await
+        }?;
+        let length: usize = found.iter().flatten().map(|name| name.len() + 4).sum();
+        if length > JAVA_LIMIT {
+            tracing::warn!(
+                path,
+                bytes = length,
+                "this folder's listing is over the limit of Java clients (jute.maxbuffer): Dubbo consumers may not see it"
+            );
+        }
+        Ok(found)
+    }
+
+    /// A node's data and the time of its last change; `None` if there is no such node.
+    pub(super) async fn data(&self, path: &str) -> Result<Option<(Vec<u8>, Option<SystemTime>)>, Fault> {
+        let found = if self.arm(path, Kind::Data) {
+            match self.answer(path, self.client.get_and_watch_data(path)).await? {
+                Some((data, stat, watcher)) => {
+                    self.wait_for(path, Kind::Data, watcher);
+                    Some((data, stat))
+                }
+                None => {
+                    self.disarm(path, Kind::Data);
+                    match self.appears(path).await? {
+                        true => self.answer(path, self.client.get_data(path)).await?,
+                        false => None,
+                    }
+                }
+            }
+        } else {
+            self.answer(path, self.client.get_data(path)).await?
+        };
+        Ok(found.map(|(data, stat)| (data, time_of(&stat))))
+    }
+
+    /// The time of a node's last change; `None` if there is no such node.
+    pub(super) async fn stat(&self, path: &str) -> Result<Option<Option<SystemTime>>, Fault> {
+        let stat = self.answer(path, self.client.check_stat(path)).await?;
+        Ok(stat.flatten().map(|stat| time_of(&stat)))
+    }
+
+    /// Whether the node exists by now; if not, its creation is watched for.
+    async fn appears(&self, path: &str) -> Result<bool, Fault> {
+        if !self.arm(path, Kind::Data) {
+            return Ok(false);
+        }
+        let found = self.answer(path, self.client.check_and_watch_stat(path)).await?;
+        let Some((stat, watcher)) = found else {
+            self.disarm(path, Kind::Data);
+            return Ok(false);
+        };
+        self.wait_for(path, Kind::Data, watcher);
+        Ok(stat.is_some())
+    }
+
+    /// Waits for the lost connection to come back within the same session.
+    pub(super) async fn reconnected(&self, states: &mut StateWatcher, lost: RegistryError) -> Result<(), RegistryError> {
+        let back = async {
+            let mut state = states.state();
+            loop {
+                match state {
+                    SessionState::Disconnected => state = states.changed().await,
+                    SessionState::SyncConnected | SessionState::ConnectedReadOnly => return Ok(()),
+                    ended => return Err(self.over(ended)),
+                }
+            }
+        };
+        timeout(RECONNECT, back).await.unwrap_or(Err(lost))
+    }
+
+    /// The error of a session that is in a final state.
+    pub(super) fn over(&self, state: SessionState) -> RegistryError {
+        let address = self.address.clone();
+        match state {
+            SessionState::Expired => RegistryError::SessionOver {
+                address,
+                what: format!("session {} has expired", self.client.session_id()),
+            },
+            SessionState::AuthFailed => RegistryError::Denied {
+                address,
+                what: "the credentials are wrong, or the server wants SASL".to_owned(),
+            },
+            other => RegistryError::Unreachable {
+                address,
+                source: format!("the connection is {other}").into(),
+            },
+        }
+    }
+
+    /// The error of a connection that broke.
+    pub(super) fn lost(&self, path: &str) -> RegistryError {
+        RegistryError::Unreachable {
+            address: self.address.clone(),
+            source: format!("the connection broke while {path} was read").into(),
+        }
+    }
+
+    async fn answer<T>(
+        &self,
+        path: &str,
+        request: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<Option<T>, Fault> {
+        let address = || self.address.clone();
+        // Never closed, so this waits and does not fail.
+        let _permit = self.permits.acquire().await;
+        let error = match timeout(PATIENCE, request).await {
+            Ok(Ok(answer)) => return Ok(Some(answer)),
+            Ok(Err(Error::NoNode)) => return Ok(None),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                return Err(Fault::Ended(RegistryError::Unreachable {
+                    address: address(),
+                    source: format!("{path} was not read within {PATIENCE:?}").into(),
+                }));
+            }
+        };
+        Err(match error {
+            Error::ConnectionLoss => Fault::Lost(self.lost(path)),
+            Error::Unimplemented => Fault::TooOld,
+            Error::SessionExpired | Error::SessionMoved => Fault::Ended(self.over(SessionState::Expired)),
+            Error::AuthFailed => Fault::Ended(self.over(SessionState::AuthFailed)),
+            Error::ClientClosed => Fault::Ended(self.lost(path)),
+            Error::NoAuth => Fault::Ended(RegistryError::Denied {
+                address: address(),
+                what: format!(
+                    "no right to read {path}: Dubbo lets only its own user read what it writes; \
+                     set `username` and `password` as Dubbo has them"
+                ),
+            }),
+            Error::Throttled | Error::NotReadOnly => Fault::Ended(RegistryError::NotReady {
+                address: address(),
+                what: format!("{path}: {error}"),
+            }),
+            error => Fault::Ended(RegistryError::Malformed {
+                address: address(),
+                what: format!("{path} cannot be read"),
+                sample: error.to_string(),
+            }),
+        })
+    }
+
+    /// Watches a root and everything below it, whether it exists or not.
+    async fn watch(&self, root: &str) -> Result<(), Fault> {
+        let watching = self.answer(root, self.client.watch(root, AddWatchMode::PersistentRecursive));
+        let Some(mut watcher) = watching.await? else {
+            return Err(Fault::Lost(self.lost(root)));
+        };
+        let (layout, changes) = (self.layout.clone(), self.changes.clone());
+        // Events wait without bound for whoever does not read them, so this does nothing but read them.
+        self.spawn(async move {
+            loop {
+                let event = watcher.changed().await;
+                match event.event_type {
+                    EventType::Session if event.session_state.is_terminated() => return,
+                    EventType::Session => {}
+                    _ => changes.mark(&layout, &event.path),
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Whether a one-shot watch is to be set with the next read. Two on one path would fire twice and never
+    /// be fewer.
+    fn arm(&self, path: &str, kind: Kind) -> bool {
+        let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.watches == Watches::OneShot && armed.insert((path.to_owned(), kind))
+    }
+
+    fn disarm(&self, path: &str, kind: Kind) {
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner).remove(&(path.to_owned(), kind));
+    }
+
+    fn wait_for(&self, path: &str, kind: Kind, watcher: OneshotWatcher) {
+        let (layout, changes, armed) = (self.layout.clone(), self.changes.clone(), self.armed.clone());
+        let key = (path.to_owned(), kind);
+        self.spawn(async move {
+            let WatchedEvent { event_type, .. } = watcher.changed().await;
+            // Before the mark, so that the read which follows it sets the watch again.
+            armed.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            if event_type != EventType::Session {
+                changes.mark(&layout, &key.0);
+            }
+        });
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+}
+
+fn time_of(stat: &Stat) -> Option<SystemTime> {
+    let millis = u64::try_from(stat.ctime.max(stat.mtime)).ok().filter(|millis| *millis > 0)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
+}

@@ -1,0 +1,359 @@
+//! One session: everything is listed, then only what changes is read again.
+//!
+//! ```text
+//! open ─▶ list everything ─▶ CaughtUp ─▶ live ──── change, 20-50 ms of quiet ─▶ that folder again
+//!              ▲                          │ ────── every 5 s ─▶ Confirmed
+//!              └── connection came back ──┴ ────── expired, denied, gone for 2 s ─▶ the session ends
+//! ```
+//!
+//! ZooKeeper does not repeat the events that a persistent watch missed while the connection was down
+//! (ZOOKEEPER-4698), so after every reconnect everything is listed again.
+//!
+//! Next on the path: [`merge`](super::merge) says what to report.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime},
+};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use zookeeper_client::SessionState;
+
+use super::{
+    Settings,
+    application::{self, Application, Document, Node},
+    interface,
+    layout::{Layout, Part},
+    merge::{Folder, Merge},
+    reader::{Fault, Pending, Reader, Watches},
+};
+use crate::registry::{Knowledge, RegistryError, Reports};
+
+/// After a change this much quiet is waited for …
+const QUIET: Duration = Duration::from_millis(20);
+/// … but no longer than this.
+const LONGEST_UNREST: Duration = Duration::from_millis(50);
+/// How often the connection is asked whether it lives.
+const PULSE: Duration = Duration::from_secs(5);
+/// Folders read at once; the reader bounds the requests.
+const FOLDERS: usize = 64;
+/// A connection that breaks this often while everything is listed does not break by chance.
+const TRIES: u32 = 3;
+
+/// What has been read.
+struct Session<'a> {
+    reader: &'a Reader,
+    layout: &'a Layout,
+    reports: &'a Reports,
+    merge: Merge,
+    providers: BTreeMap<String, BTreeMap<String, Option<SystemTime>>>,
+    nodes: BTreeMap<String, BTreeMap<String, Node>>,
+    documents: BTreeMap<String, BTreeMap<String, Document>>,
+    /// Interface to applications.
+    mappings: BTreeMap<String, Vec<String>>,
+}
+
+/// Runs until ZooKeeper fails.
+pub(super) async fn follow(settings: &Settings, reports: &Reports) -> RegistryError {
+    let opened = match Reader::open(settings, Watches::Recursive).await {
+        Err(Fault::TooOld) => Reader::open(settings, Watches::OneShot).await,
+        opened => opened,
+    };
+    let reader = match opened {
+        Ok(reader) => reader,
+        Err(fault) => return ended(fault, &settings.ensemble),
+    };
+    let mut session = Session {
+        reader: &reader,
+        layout: &settings.layout,
+        reports,
+        merge: Merge::default(),
+        providers: BTreeMap::new(),
+        nodes: BTreeMap::new(),
+        documents: BTreeMap::new(),
+        mappings: BTreeMap::new(),
+    };
+    let mut states = reader.states();
+    let mut losses = 0;
+    loop {
+        let fault = match session.everything().await {
+            Ok(()) => {
+                losses = 0;
+                session.live(&mut states).await
+            }
+            Err(fault) => fault,
+        };
+        match fault {
+            Fault::Lost(error) => {
+                losses += 1;
+                if losses >= TRIES {
+                    return error;
+                }
+                if let Err(error) = reader.reconnected(&mut states, error).await {
+                    return error;
+                }
+            }
+            fault => return ended(fault, &settings.ensemble),
+        }
+    }
+}
+
+fn ended(fault: Fault, address: &str) -> RegistryError {
+    match fault {
+        Fault::Lost(error) | Fault::Ended(error) => error,
+        Fault::TooOld => RegistryError::Malformed {
+            address: address.to_owned(),
+            what: "the server does not know a request that every version since 3.4 knows".to_owned(),
+            sample: "Unimplemented".to_owned(),
+        },
+    }
+}
+
+impl Session<'_> {
+    /// Lists everything, whatever was known, and reports what differs.
+    async fn everything(&mut self) -> Result<(), Fault> {
+        // What is pending is read now anyway.
+        let _ = self.reader.changes().take();
+        self.providers.clear();
+        self.nodes.clear();
+        self.documents.clear();
+        let known = self.merge.folders().map(|folder| match folder {
+            Folder::Interface(name) => Part::Interface(name.clone()),
+            Folder::Application(name) => Part::Application(name.clone()),
+        });
+        let mut parts: BTreeSet<Part> = known.chain([Part::Roots]).collect();
+        parts.extend(self.mappings.keys().cloned().map(Part::Mapping));
+        self.refresh(Pending { parts, paths: BTreeSet::new() }).await?;
+        self.reports.send(Knowledge::CaughtUp).await;
+        Ok(())
+    }
+
+    /// Reads what changes until the connection does.
+    async fn live(&mut self, states: &mut zookeeper_client::StateWatcher) -> Fault {
+        let changes = self.reader.changes();
+        let mut pulse = interval_at(Instant::now() + PULSE, PULSE);
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                state = states.changed() => match state {
+                    SessionState::Disconnected | SessionState::SyncConnected | SessionState::ConnectedReadOnly => {
+                        return Fault::Lost(self.reader.lost(&self.layout.root));
+                    }
+                    over => return Fault::Ended(self.reader.over(over)),
+                },
+                () = changes.some() => {
+                    let until = Instant::now() + LONGEST_UNREST;
+                    while Instant::now() < until && timeout(QUIET, changes.some()).await.is_ok() {}
+                    if let Err(fault) = self.refresh(changes.take()).await {
+                        return fault;
+                    }
+                }
+                _ = pulse.tick() => match self.reader.stat(&self.layout.root).await {
+                    Ok(_) => self.reports.send(Knowledge::Confirmed).await,
+                    Err(fault) => return fault,
+                },
+            }
+        }
+    }
+
+    /// Reads these parts again and reports what differs.
+    async fn refresh(&mut self, Pending { mut parts, paths }: Pending) -> Result<(), Fault> {
+        if parts.contains(&Part::Roots) {
+            self.roots(&mut parts).await?;
+        }
+        let (mut interfaces, mut applications, mut mappings) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for part in parts {
+            match part {
+                Part::Roots => {}
+                Part::Interface(name) => drop(interfaces.insert(name)),
+                Part::Application(name) => drop(applications.insert(name)),
+                Part::Mapping(name) => drop(mappings.insert(name)),
+                Part::Document(application, revision) => {
+                    if let Some(documents) = self.documents.get_mut(&application) {
+                        documents.remove(&revision);
+                        applications.insert(application);
+                    }
+                }
+            }
+        }
+        self.interfaces(interfaces, &paths).await?;
+        // Applications name the interfaces they are mapped to, so the mapping comes first.
+        applications.extend(self.mapped(mappings).await?);
+        self.applications(applications, &paths).await?;
+        for knowledge in self.merge.drain() {
+            self.reports.send(knowledge).await;
+        }
+        Ok(())
+    }
+
+    /// Which names there are: new ones and vanished ones become parts.
+    async fn roots(&self, parts: &mut BTreeSet<Part>) -> Result<(), Fault> {
+        let mappings_at = self.layout.mappings();
+        let (interfaces, applications, mappings) = tokio::try_join!(
+            self.reader.children(&self.layout.root),
+            self.reader.children(&self.layout.services),
+            self.reader.children(&mappings_at),
+        )?;
+        let interfaces = interfaces.unwrap_or_default().into_iter().filter(|name| self.layout.may_be_interface(name));
+        let interfaces: BTreeSet<String> = interfaces.collect();
+        let applications: BTreeSet<String> =
+            applications.unwrap_or_default().into_iter().filter(|name| self.layout.may_be_application(name)).collect();
+        let mappings: BTreeSet<String> = mappings.unwrap_or_default().into_iter().collect();
+        let known = |folder: Folder| self.merge.folder(&folder).is_some();
+        parts.extend(interfaces.iter().filter(|name| !known(Folder::Interface((*name).clone()))).cloned().map(Part::Interface));
+        parts.extend(
+            applications.iter().filter(|name| !known(Folder::Application((*name).clone()))).cloned().map(Part::Application),
+        );
+        let renewed = |name: &&String| !self.mappings.contains_key(*name);
+        parts.extend(mappings.iter().filter(renewed).cloned().map(Part::Mapping));
+        for folder in self.merge.folders() {
+            match folder {
+                Folder::Interface(name) if !interfaces.contains(name) => {
+                    parts.insert(Part::Interface(name.clone()));
+                }
+                Folder::Application(name) if !applications.contains(name) => {
+                    parts.insert(Part::Application(name.clone()));
+                }
+                _ => {}
+            }
+        }
+        parts.extend(self.mappings.keys().filter(|name| !mappings.contains(*name)).cloned().map(Part::Mapping));
+        Ok(())
+    }
+
+    async fn interfaces(&mut self, names: BTreeSet<String>, changed: &BTreeSet<String>) -> Result<(), Fault> {
+        let (reader, layout, known) = (self.reader, self.layout, &self.providers);
+        let reads = names.into_iter().map(|name| async move {
+            let folder = layout.providers(&name);
+            let Some(children) = reader.children(&folder).await? else {
+                return Ok((name, None));
+            };
+            let times = children.into_iter().map(|child| {
+                let path = format!("{folder}/{child}");
+                let time = known.get(&name).and_then(|times| times.get(&child)).filter(|_| !changed.contains(&path)).copied();
+                async move {
+                    match time {
+                        Some(time) => Ok(Some((child, time))),
+                        // Gone since it was listed: its event is on its way.
+                        None => Ok(reader.stat(&path).await?.map(|time| (child, time))),
+                    }
+                }
+            });
+            let times: Vec<_> = stream::iter(times).buffer_unordered(FOLDERS).try_collect().await?;
+            Ok((name, Some(times.into_iter().flatten().collect::<BTreeMap<_, _>>())))
+        });
+        let read: Vec<_> = stream::iter(reads).buffer_unordered(FOLDERS).try_collect().await?;
+        for (name, times) in read {
+            let folder = Folder::Interface(name.clone());
+            match times {
+                Some(times) => {
+                    self.merge.put(folder, interface::contribution(&name, &times));
+                    self.providers.insert(name, times);
+                }
+                None => {
+                    self.merge.remove(&folder);
+                    self.providers.remove(&name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads mappings; returns the applications they concern.
+    async fn mapped(&mut self, interfaces: BTreeSet<String>) -> Result<BTreeSet<String>, Fault> {
+        let (reader, root) = (self.reader, self.layout.mappings());
+        let reads = interfaces.into_iter().map(|interface| {
+            let path = format!("{root}/{interface}");
+            async move { reader.data(&path).await.map(|found| (interface, found)) }
+        });
+        let read: Vec<_> = stream::iter(reads).buffer_unordered(FOLDERS).try_collect().await?;
+        let mut concerned = BTreeSet::new();
+        for (interface, found) in read {
+            let before = self.mappings.remove(&interface);
+            concerned.extend(before.into_iter().flatten());
+            if let Some((data, _)) = found {
+                let text = String::from_utf8_lossy(&data);
+                let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+                let names: Vec<String> = names.map(str::to_owned).collect();
+                concerned.extend(names.iter().cloned());
+                self.mappings.insert(interface, names);
+            }
+        }
+        // A mapping outlives its application.
+        concerned.retain(|name| self.nodes.contains_key(name));
+        Ok(concerned)
+    }
+
+    async fn applications(&mut self, names: BTreeSet<String>, changed: &BTreeSet<String>) -> Result<(), Fault> {
+        let (reader, layout, known) = (self.reader, self.layout, &self.nodes);
+        let reads = names.into_iter().map(|name| async move {
+            let folder = layout.application(&name);
+            let children = reader.children(&folder).await?.filter(|children| !Layout::is_interface(children));
+            let Some(children) = children else {
+                return Ok((name, None));
+            };
+            let nodes = children.into_iter().map(|child| {
+                let path = format!("{folder}/{child}");
+                let node = known.get(&name).and_then(|nodes| nodes.get(&child)).filter(|_| !changed.contains(&path)).cloned();
+                async move {
+                    match node {
+                        Some(node) => Ok(Some((child, node))),
+                        None => {
+                            let found = reader.data(&path).await?;
+                            Ok(found.map(|(data, changed)| (child, Node { data, changed })))
+                        }
+                    }
+                }
+            });
+            let nodes: Vec<_> = stream::iter(nodes).buffer_unordered(FOLDERS).try_collect().await?;
+            Ok((name, Some(nodes.into_iter().flatten().collect::<BTreeMap<_, _>>())))
+        });
+        let read: Vec<_> = stream::iter(reads).buffer_unordered(FOLDERS).try_collect().await?;
+        for (name, nodes) in read {
+            let folder = Folder::Application(name.clone());
+            let Some(nodes) = nodes else {
+                self.merge.remove(&folder);
+                self.nodes.remove(&name);
+                self.documents.remove(&name);
+                continue;
+            };
+            let documents = self.documents(&name, &nodes).await?;
+            let mapped = self.mappings.iter().filter(|(_, applications)| applications.contains(&name));
+            let application = Application {
+                name: &name,
+                nodes: &nodes,
+                documents: &documents,
+                interfaces: mapped.map(|(interface, _)| interface.as_str()).collect(),
+            };
+            let contribution = application::contribution(&application, self.merge.folder(&folder));
+            self.merge.put(folder, contribution);
+            self.documents.insert(name.clone(), documents);
+            self.nodes.insert(name, nodes);
+        }
+        Ok(())
+    }
+
+    /// The metadata documents that an application's instances name. A revision never changes, so each is
+    /// read once; one that is absent is read again when its node appears.
+    async fn documents(
+        &self,
+        application: &str,
+        nodes: &BTreeMap<String, Node>,
+    ) -> Result<BTreeMap<String, Document>, Fault> {
+        let revisions: BTreeSet<String> = nodes.values().filter_map(|node| application::revision(&node.data)).collect();
+        let known = self.documents.get(application);
+        let mut documents = BTreeMap::new();
+        for revision in revisions {
+            let document = match known.and_then(|known| known.get(&revision)) {
+                Some(document) => document.clone(),
+                None => match self.reader.data(&self.layout.document(application, &revision)).await? {
+                    Some((data, _)) => Document::Data(data),
+                    None => Document::Absent,
+                },
+            };
+            documents.insert(revision, document);
+        }
+        Ok(documents)
+    }
+}
