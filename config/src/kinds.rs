@@ -1,3 +1,155 @@
-//! One file per kind of document.
+//! One file per kind of document, and the list of all of them.
+//!
+//! A kind is a type with `serde` and `schemars`; [`shape`](crate::shape) makes its checks from that.
+//! Checks that look at several fields are in [`rules`](crate::rules).
 
+use std::sync::LazyLock;
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+use crate::shape::{Shape, compile};
+
+pub mod certificate;
+pub mod filter;
+pub mod gateway;
+pub mod http_route;
+pub mod mesh_service;
+pub mod metadata;
 pub mod registry;
+pub mod service_policy;
+pub mod text;
+
+/// Our own group.
+pub(crate) const LANDFALL: &str = "landfall.dev";
+/// The Gateway API's group.
+pub(crate) const GATEWAY_API: &str = "gateway.networking.k8s.io";
+
+/// The kinds that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Registry,
+    Gateway,
+    HttpRoute,
+    MeshService,
+    ServicePolicy,
+    Certificate,
+    /// Accepted without effect: exports of a cluster hold it.
+    GatewayClass,
+    /// Accepted for its labels, which a listener may select by.
+    Namespace,
+}
+
+impl Kind {
+    /// All, in the order of the schema.
+    pub const ALL: [Self; 8] = [
+        Self::Registry,
+        Self::Gateway,
+        Self::HttpRoute,
+        Self::MeshService,
+        Self::ServicePolicy,
+        Self::Certificate,
+        Self::GatewayClass,
+        Self::Namespace,
+    ];
+
+    /// The word in `kind`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Registry => "Registry",
+            Self::Gateway => "Gateway",
+            Self::HttpRoute => "HTTPRoute",
+            Self::MeshService => "MeshService",
+            Self::ServicePolicy => "ServicePolicy",
+            Self::Certificate => "Certificate",
+            Self::GatewayClass => "GatewayClass",
+            Self::Namespace => "Namespace",
+        }
+    }
+
+    /// What `apiVersion` may be, the usual one first.
+    pub fn versions(self) -> &'static [&'static str] {
+        match self {
+            Self::Registry | Self::MeshService | Self::ServicePolicy | Self::Certificate => &["landfall.dev/v1"],
+            Self::Gateway | Self::HttpRoute | Self::GatewayClass => {
+                &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"]
+            }
+            Self::Namespace => &["v1"],
+        }
+    }
+
+    /// Whether `metadata.namespace` is a scope of its own for the kind. Ours are known by name alone.
+    pub fn namespaced(self) -> bool {
+        matches!(self, Self::Gateway | Self::HttpRoute)
+    }
+
+    /// The JSON Schema of a whole document.
+    pub fn schema(self) -> Value {
+        let (spec, required) = match self {
+            Self::Registry => (schema_of::<registry::RegistrySpec>(), true),
+            Self::Gateway => (schema_of::<gateway::GatewaySpec>(), true),
+            Self::HttpRoute => (schema_of::<http_route::HttpRouteSpec>(), true),
+            Self::MeshService => (schema_of::<mesh_service::MeshServiceSpec>(), true),
+            Self::ServicePolicy => (schema_of::<service_policy::ServicePolicySpec>(), true),
+            Self::Certificate => (schema_of::<certificate::CertificateSpec>(), true),
+            Self::GatewayClass | Self::Namespace => (json!({}), false),
+        };
+        let mut required_fields = vec!["apiVersion", "kind", "metadata"];
+        required_fields.extend(required.then_some("spec"));
+        json!({
+            "title": self.name(),
+            "type": "object",
+            "properties": {
+                "apiVersion": { "enum": self.versions(), "description": "Group and version of the kind." },
+                "kind": { "const": self.name(), "description": "What the document is." },
+                "metadata": schema_of::<metadata::Metadata>(),
+                "spec": spec,
+                "status": { "description": "Ignored: exports of a cluster carry it." },
+            },
+            "required": required_fields,
+            "additionalProperties": false,
+        })
+    }
+
+    /// What a document must look like.
+    pub fn shape(self) -> &'static Shape {
+        static SHAPES: LazyLock<Vec<Shape>> =
+            LazyLock::new(|| Kind::ALL.iter().map(|kind| compile(&kind.schema())).collect());
+        Kind::ALL
+            .iter()
+            .position(|kind| *kind == self)
+            .map_or(&Shape::Any, |at| &SHAPES[at])
+    }
+}
+
+/// Kinds that exist and are not supported yet, with their group.
+pub(crate) const LATER: &[(&str, &str)] = &[
+    ("RegistrySync", LANDFALL),
+    ("DubboRoute", LANDFALL),
+    ("Migration", LANDFALL),
+    ("RateLimit", LANDFALL),
+    ("GRPCRoute", GATEWAY_API),
+    ("TLSRoute", GATEWAY_API),
+    ("TCPRoute", GATEWAY_API),
+    ("UDPRoute", GATEWAY_API),
+    ("ReferenceGrant", GATEWAY_API),
+    ("BackendTLSPolicy", GATEWAY_API),
+    ("ListenerSet", GATEWAY_API),
+    ("PeerAuthentication", "security.istio.io"),
+    ("AuthorizationPolicy", "security.istio.io"),
+    ("RequestAuthentication", "security.istio.io"),
+];
+
+/// The schema of a type with everything inlined: shapes and editors need no references.
+pub(crate) fn schema_of<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    if let Some(object) = schema.as_object_mut() {
+        object.remove("$schema");
+        object.remove("title");
+    }
+    schema
+}

@@ -107,6 +107,11 @@ impl JsonSchema for SecretRef {
         "SecretRef".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(file|env):.+$" })
+        json_schema!({
+            "type": "string",
+            "pattern": "^(file|env):.+$",
+            "writeOnly": true,
+            "x-mend": "write a reference, `file:/path/to/it` or `env:NAME`, not the secret itself",
+        })
     }
 }

@@ -37,8 +37,10 @@ pub struct RegistrySpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct BrakeSpec {
     /// Over this share of one service's instances at once is held. Per cent, default 50.
+    #[schemars(range(max = 100))]
     pub service_percent: u8,
     /// Over this share of the registry's instances at once is held. Per cent, default 25.
+    #[schemars(range(max = 100))]
     pub registry_percent: u8,
     /// A held removal that the registry keeps confirming takes effect after this long. Default `30s`.
     pub hold: crate::duration::Duration,
@@ -111,6 +113,7 @@ pub struct ConsulSpec {
     #[serde(default = "blocking_wait")]
     pub wait: crate::duration::Duration,
     /// Blocking queries held open at once; further services are polled in turn. Default 128.
+    #[schemars(range(min = 1, max = 10000))]
     #[serde(default = "max_watches")]
     pub max_watches: usize,
 }

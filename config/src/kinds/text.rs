@@ -1,0 +1,126 @@
+//! Texts with rules of their own: host names, object names, header names and values, paths.
+//!
+//! The rules are the Gateway API's (`apis/v1/shared_types.go`); the checks run from the JSON Schema.
+
+use std::{borrow::Cow, ops::Deref};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $min:literal..=$max:literal, $pattern:expr, $mend:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl Deref for $name {
+            type Target = str;
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({
+                    "type": "string",
+                    "minLength": $min,
+                    "maxLength": $max,
+                    "pattern": $pattern,
+                    "x-mend": $mend,
+                })
+            }
+        }
+    };
+}
+
+const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+text!(
+    /// A host name, or `*.` and a host name.
+    Hostname,
+    1..=253,
+    r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+    "write a host name in lower case such as `shop.example.com` or `*.example.com`, without scheme and port"
+);
+text!(
+    /// A host name without wildcard.
+    PreciseHostname,
+    1..=253,
+    SUBDOMAIN,
+    "write a host name in lower case such as `shop.example.com`, without wildcard, scheme and port"
+);
+text!(
+    /// `metadata.name`: a DNS subdomain.
+    ObjectName,
+    1..=253,
+    SUBDOMAIN,
+    "use a-z, 0-9, `-` and `.`, beginning and ending with a letter or digit"
+);
+text!(
+    /// The name of a listener or rule: a DNS subdomain.
+    SectionName,
+    1..=253,
+    SUBDOMAIN,
+    "use a-z, 0-9, `-` and `.`, beginning and ending with a letter or digit"
+);
+text!(
+    /// A namespace: a DNS label. In a backendRef it is the registry.
+    NamespaceName,
+    1..=63,
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+    "use 1 to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit"
+);
+text!(
+    /// A service's name as its registry writes it.
+    ServiceName,
+    1..=512,
+    r"^[^\s\x00-\x1f\x7f]+$",
+    "write the service's name as its registry shows it, without spaces"
+);
+text!(
+    /// The name of a header or query parameter.
+    HeaderName,
+    1..=256,
+    r"^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$",
+    "use letters, digits and !#$%&'*+-.^_`|~ only"
+);
+text!(
+    /// The value of a header: visible ASCII with single spaces or tabs inside.
+    HeaderValue,
+    1..=4096,
+    r"^[!-~]+([\t ]+[!-~]+)*$",
+    "use visible ASCII characters, with spaces only between them"
+);
+text!(
+    /// The value of a query parameter.
+    QueryValue,
+    1..=1024,
+    r"^[^\x00-\x1f\x7f]*$",
+    "use no control characters"
+);
+text!(
+    /// A path, or a pattern for one.
+    PathValue,
+    0..=1024,
+    r"^[^\x00-\x1f\x7f]*$",
+    "use no control characters"
+);
+text!(
+    /// A group; empty is the core group.
+    Group,
+    0..=253,
+    r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+    "write a group such as `gateway.networking.k8s.io`, or an empty text"
+);
+text!(
+    /// A kind.
+    KindName,
+    1..=63,
+    r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$",
+    "write a kind such as `Service`"
+);

@@ -1,0 +1,331 @@
+//! Registries: exactly one way to reach each, with addresses that are addresses.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+
+use landfall_model::RegistryName;
+
+use super::Report;
+use crate::{
+    document::{At, Document},
+    kinds::{
+        Kind,
+        registry::{ConsulSpec, EmbeddedSpec, EurekaSpec, FileSpec, RegistrySpec, StaticInstance, ZooKeeperSpec},
+    },
+    load::RegistryConfig,
+    problem::{Problem, one_of},
+};
+
+/// The registries in document order, and their names in order of precedence.
+pub(super) fn translate(documents: &[Document], report: &mut Report) -> (Vec<RegistryConfig>, Vec<RegistryName>) {
+    let mut registries = Vec::new();
+    for document in documents.iter().filter(|d| d.kind == Kind::Registry) {
+        let name = match RegistryName::new(&document.name) {
+            Ok(name) => Some(name),
+            Err(_) if document.name.is_empty() => None,
+            Err(error) => {
+                let mend = "use 1 to 63 of a-z, 0-9 and `-`: the name is also a namespace";
+                let what = format!("`{}` is no name for a registry", error.0.escape_debug());
+                report
+                    .problems
+                    .push(document.root().problem("metadata.name", what, mend));
+                None
+            }
+        };
+        let Some(at) = document.spec() else { continue };
+        one_block(&at, report);
+        blocks(&at, report);
+        if let (Some(name), Some(spec)) = (name, at.read::<RegistrySpec>()) {
+            registries.push(RegistryConfig {
+                name,
+                spec,
+                base: document.base.to_path_buf(),
+            });
+        }
+    }
+    let mut order: Vec<_> = registries.iter().collect();
+    order.sort_by_key(|registry| std::cmp::Reverse(registry.spec.priority));
+    let precedence = order.into_iter().map(|registry| registry.name.clone()).collect();
+    (registries, precedence)
+}
+
+const BLOCKS: [&str; 6] = ["eureka", "consul", "zookeeper", "file", "static", "embedded"];
+
+fn one_block(at: &At<'_>, report: &mut Report) {
+    let given: Vec<_> = BLOCKS.into_iter().filter(|block| at.field(block).is_some()).collect();
+    match given[..] {
+        [_] => {}
+        [] => {
+            let what = "the registry does not say what it is";
+            report.problems.push(at.problem("", what, one_of(BLOCKS)));
+        }
+        [first, ref others @ ..] => {
+            for block in others {
+                let what = format!("`{block}` beside `{first}`: a registry is one of them");
+                let mend = "keep one block, and give the other a Registry of its own";
+                report.problems.push(at.problem(block, what, mend));
+            }
+        }
+    }
+}
+
+fn blocks(at: &At<'_>, report: &mut Report) {
+    if let Some((at, spec)) = at.field("eureka").and_then(|at| Some((at.clone(), at.read()?))) {
+        eureka(&at, &spec, report);
+    }
+    if let Some((at, spec)) = at.field("consul").and_then(|at| Some((at.clone(), at.read()?))) {
+        consul(&at, &spec, report);
+    }
+    if let Some((at, spec)) = at.field("zookeeper").and_then(|at| Some((at.clone(), at.read()?))) {
+        zookeeper(&at, &spec, report);
+    }
+    if let Some((at, spec)) = at.field("file").and_then(|at| Some((at.clone(), at.read()?))) {
+        file(&at, &spec, report);
+    }
+    if let Some(at) = at.field("static") {
+        services(&at, report);
+    }
+    if let Some((at, spec)) = at.field("embedded").and_then(|at| Some((at.clone(), at.read()?))) {
+        embedded(&at, &spec, report);
+    }
+}
+
+fn eureka(at: &At<'_>, spec: &EurekaSpec, report: &mut Report) {
+    for (i, text) in spec.urls.iter().enumerate() {
+        web_address(at, &format!("urls[{i}]"), text, "http://127.0.0.1:8761/eureka", report);
+    }
+    for (i, text) in spec.urls.iter().enumerate() {
+        if spec.urls[..i].contains(text) {
+            report
+                .problems
+                .push(at.problem(&format!("urls[{i}]"), "the same URL twice", "remove one of the two"));
+        }
+    }
+    pair(
+        at,
+        "username",
+        spec.username.is_some(),
+        "password",
+        spec.password.is_some(),
+        report,
+    );
+    at_least(at, "poll", spec.poll, 100, report);
+    at_least(at, "fullFetch", spec.full_fetch, 1000, report);
+}
+
+fn consul(at: &At<'_>, spec: &ConsulSpec, report: &mut Report) {
+    web_address(at, "address", &spec.address, "http://127.0.0.1:8500", report);
+    at_least(at, "wait", spec.wait, 1000, report);
+    if spec.wait.get() > std::time::Duration::from_secs(600) {
+        let what = format!("{} is longer than Consul waits", spec.wait);
+        report.problems.push(at.problem("wait", what, "write at most `10m`"));
+    }
+}
+
+fn zookeeper(at: &At<'_>, spec: &ZooKeeperSpec, report: &mut Report) {
+    if spec.address.contains("://") {
+        let mend = "write `127.0.0.1:2181`, several separated by commas";
+        report
+            .problems
+            .push(at.problem("address", "an address without a scheme is wanted", mend));
+    } else {
+        for one in spec.address.split(',') {
+            if let Some(what) = host_and_port(one.trim()) {
+                let mend = "write `host:port`, several separated by commas, such as `127.0.0.1:2181`";
+                report.problems.push(at.problem("address", what, mend));
+            }
+        }
+    }
+    for (field, root) in [("root", &spec.root), ("servicesRoot", &spec.services_root)] {
+        let inside = root.strip_prefix('/').unwrap_or(root);
+        if inside.is_empty()
+            || inside
+                .split('/')
+                .any(|part| part.is_empty() || part == "." || part == "..")
+        {
+            let what = format!("`{}` is no path in ZooKeeper", root.escape_debug());
+            report
+                .problems
+                .push(at.problem(field, what, "write names joined by `/`, such as `/services`"));
+        }
+    }
+    pair(
+        at,
+        "username",
+        spec.username.is_some(),
+        "password",
+        spec.password.is_some(),
+        report,
+    );
+    at_least(at, "sessionTimeout", spec.session_timeout, 1000, report);
+}
+
+fn file(at: &At<'_>, spec: &FileSpec, report: &mut Report) {
+    if spec.path.as_os_str().is_empty() {
+        report.problems.push(at.problem(
+            "path",
+            "an empty path",
+            "write the path of a YAML file with `services:`",
+        ));
+    } else if !at.document().base.join(&spec.path).exists() {
+        let what = format!("`{}` does not exist yet", spec.path.display());
+        report
+            .warnings
+            .push(at.problem("path", what, "it is read as soon as it appears"));
+    }
+}
+
+fn embedded(at: &At<'_>, spec: &EmbeddedSpec, report: &mut Report) {
+    if spec.eureka.address.parse::<SocketAddr>().is_err() {
+        let what = format!("`{}` is no address to listen on", spec.eureka.address.escape_debug());
+        report
+            .problems
+            .push(at.problem("eureka.address", what, "write `ip:port`, such as `127.0.0.1:8761`"));
+    }
+}
+
+/// The services of a `static` block or of a services file.
+pub(crate) fn services(at: &At<'_>, report: &mut Report) {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (i, service) in at.items("services").into_iter().enumerate() {
+        if let Some(name) = service.text("name") {
+            if name.trim().is_empty() {
+                report
+                    .problems
+                    .push(service.problem("name", "an empty name", "write the service's name"));
+            } else if let Some(first) = seen.insert(name, i) {
+                let what = format!(
+                    "the service `{}` is listed twice, first as services[{first}]",
+                    name.escape_debug()
+                );
+                report
+                    .problems
+                    .push(service.problem("name", what, "put all its instances into one entry"));
+            }
+        }
+        let mut ids: BTreeMap<String, usize> = BTreeMap::new();
+        for (n, instance) in service.items("instances").into_iter().enumerate() {
+            let Some(spec) = instance.read::<StaticInstance>() else {
+                continue;
+            };
+            let (field, address) = match &spec {
+                StaticInstance::Address(address) => ("", address),
+                StaticInstance::Detailed(details) => ("address", &details.address),
+            };
+            if let Some(what) = host_and_port(address) {
+                report
+                    .problems
+                    .push(instance.problem(field, what, "write `host:port`, such as `127.0.0.1:8080`"));
+            }
+            let id = match &spec {
+                StaticInstance::Detailed(details) => details.id.as_ref().unwrap_or(address),
+                StaticInstance::Address(address) => address,
+            };
+            if let Some(first) = ids.insert(id.clone(), n) {
+                let what = format!("the id `{}` is taken by instances[{first}]", id.escape_debug());
+                report
+                    .problems
+                    .push(instance.problem("", what, "give each instance an id of its own"));
+            }
+            if let StaticInstance::Detailed(details) = &spec {
+                let words = [
+                    (
+                        "protocol",
+                        &details.protocol,
+                        &["http", "h2", "grpc", "triple", "dubbo", "tcp"][..],
+                    ),
+                    (
+                        "status",
+                        &details.status,
+                        &["UP", "DOWN", "STARTING", "OUT_OF_SERVICE"][..],
+                    ),
+                ];
+                for (field, word, known) in words {
+                    if let Some(word) = word.as_deref().filter(|word| !known.contains(word)) {
+                        let what = format!("`{}` is none of the known values", word.escape_debug());
+                        let mend = crate::problem::suggestion(word, known.iter().copied());
+                        report.problems.push(instance.problem(field, what, mend));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An `http` or `https` URL. What may be a password is never shown.
+fn web_address(at: &At<'_>, field: &str, text: &str, example: &str, report: &mut Report) {
+    let mend = format!("write a URL such as `{example}`");
+    let refuse = |what: &str| at.problem(field, what, mend.clone());
+    let url = match url::Url::parse(text) {
+        Ok(url) => url,
+        Err(error) => {
+            report.problems.push(refuse(&format!("this is no URL ({error})")));
+            return;
+        }
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        report
+            .problems
+            .push(refuse("the URL begins with neither `http://` nor `https://`"));
+    } else if url.host_str().is_none_or(str::is_empty) {
+        report.problems.push(refuse("the URL has no host"));
+    } else if url.query().is_some() || url.fragment().is_some() {
+        report.problems.push(refuse("the URL has a query or fragment"));
+    } else if url.password().is_some() {
+        let what = "a password stands in the URL, readable by everyone who reads the file";
+        report
+            .warnings
+            .push(at.problem(field, what, "name it by reference instead, as `file:` or `env:`"));
+    }
+}
+
+/// Why a text is no `host:port`, if it is none.
+fn host_and_port(text: &str) -> Option<String> {
+    let shown = text.escape_debug();
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Some(format!("`{shown}` has no port"));
+    };
+    let in_brackets = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let valid_host = match in_brackets {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+    };
+    if !valid_host {
+        Some(format!("`{shown}` has no valid host"))
+    } else if port.bytes().any(|b| !b.is_ascii_digit()) || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        Some(format!("`{shown}` has no port from 1 to 65535"))
+    } else {
+        None
+    }
+}
+
+fn pair(at: &At<'_>, one: &str, has_one: bool, other: &str, has_other: bool, report: &mut Report) {
+    let missing: Option<(&str, &str)> = match (has_one, has_other) {
+        (true, false) => Some((one, other)),
+        (false, true) => Some((other, one)),
+        _ => None,
+    };
+    if let Some((given, missing)) = missing {
+        report.problems.push(at.problem(
+            given,
+            format!("`{given}` without `{missing}`"),
+            format!("add `{missing}`"),
+        ));
+    }
+}
+
+fn at_least(at: &At<'_>, field: &str, duration: crate::duration::Duration, millis: u64, report: &mut Report) {
+    if duration.get() < std::time::Duration::from_millis(millis) {
+        let least = std::time::Duration::from_millis(millis);
+        let problem: Problem = at.problem(
+            field,
+            format!("{duration} is too short"),
+            format!("write at least {least:?}"),
+        );
+        report.problems.push(problem);
+    }
+}
+
+/// Whether a path exists as a file; used for what is only read later.
+pub(super) fn is_file(base: &Path, path: &Path) -> bool {
+    base.join(path).is_file()
+}
