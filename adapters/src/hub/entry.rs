@@ -302,13 +302,15 @@ impl Entry {
         }
     }
 
-    /// What is left of a service that the registry does not name is not fresh.
+    /// What is left of a service that the registry does not name is not fresh, even if the registry is there again.
     pub(super) fn doubt(&mut self, now: SystemTime) {
-        if self.existence == Existence::Gone && self.is_fresh() {
-            self.freshness = Freshness::Stale {
-                since: now,
-                why: "the registry does not name it any more; its removal is held".to_owned(),
+        if self.existence == Existence::Gone {
+            let since = match self.freshness {
+                Freshness::Stale { since, .. } => since,
+                Freshness::Fresh { .. } => now,
             };
+            let why = "the registry does not name it any more; its removal is held".to_owned();
+            self.freshness = Freshness::Stale { since, why };
         }
     }
 
