@@ -1,0 +1,59 @@
+//! HTTP by pingora: a call from the client's head to the last byte of its answer.
+//!
+//! ```text
+//!  request_filter        strict checks (HTTP/2) ─▶ route ─▶ redirect? answer ─▶ backend ─▶ mirrors
+//!  upstream_peer         per try: wait, pick an endpoint, how to reach it            [peer]
+//!  upstream_request_     filters, forwarded headers                                  [forward]
+//!  … bodies …            both ways, in pieces; deadlines by the connection           [wire]
+//!  upstream_response_    outcome to the endpoint; a status that is tried again
+//!  response_filter       filters, 101, draining
+//!  error_while_proxy,    tried again, or which answer                                [answer]
+//!  fail_to_connect
+//!  logging               figures, access log
+//! ```
+//!
+//! [`proxy`] is that list in code, in the same order. Only this module and [`listen`](crate::listen) know pingora.
+
+pub(crate) mod answer;
+mod context;
+mod forward;
+mod mirror;
+pub(crate) mod peer;
+mod proxy;
+mod server;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+
+pub(crate) use self::server::http_proxy;
+use self::{mirror::MirrorClient, peer::Authorities};
+use crate::runtime::Runtime;
+
+/// What all calls of a worker share.
+pub(crate) struct Gateway {
+    pub(crate) runtime: Arc<ArcSwap<Runtime>>,
+    pub(crate) authorities: Arc<ArcSwap<Authorities>>,
+    /// Whether clients' own X-Forwarded headers are believed.
+    pub(crate) trust_forwarded: bool,
+    /// Silence of a client in the middle of a body.
+    pub(crate) client_idle: Duration,
+    mirrors: Arc<MirrorClient>,
+}
+
+impl Gateway {
+    pub(crate) fn new(
+        runtime: Arc<ArcSwap<Runtime>>,
+        authorities: Arc<ArcSwap<Authorities>>,
+        trust_forwarded: bool,
+        client_idle: Duration,
+    ) -> Self {
+        Self {
+            runtime,
+            authorities,
+            trust_forwarded,
+            client_idle,
+            mirrors: MirrorClient::new(),
+        }
+    }
+}
