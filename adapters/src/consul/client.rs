@@ -152,18 +152,15 @@ impl Client {
         }
         let asked = url.path().to_owned();
         let mut timeout = PATIENCE;
-        {
-            let mut query = url.query_pairs_mut();
-            if let Some(datacenter) = &self.scope.datacenter {
-                query.append_pair("dc", datacenter);
-            }
-            if after > 0 {
-                let wait = self.scope.wait;
-                query.append_pair("index", &after.to_string());
-                query.append_pair("wait", &format!("{}ms", wait.as_millis()));
-                // The server adds up to a sixteenth, so that not everybody comes back at once.
-                timeout += wait + wait / 16;
-            }
+        if let Some(datacenter) = &self.scope.datacenter {
+            url.query_pairs_mut().append_pair("dc", datacenter);
+        }
+        if after > 0 {
+            let (index, wait) = (after.to_string(), self.scope.wait);
+            let wait_text = format!("{}ms", wait.as_millis());
+            url.query_pairs_mut().append_pair("index", &index).append_pair("wait", &wait_text);
+            // The server adds up to a sixteenth, so that not everybody comes back at once.
+            timeout += wait + wait / 16;
         }
         let request = self.http.get(url).headers(self.headers.clone()).timeout(timeout);
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
@@ -189,8 +186,12 @@ impl Client {
             let what = format!("{asked} came without the header X-Consul-Index: is this Consul's HTTP address?");
             return Err(self.malformed(what, &body));
         };
-        // With the streaming backend both are absent: unknown, which is not "no".
-        if header("x-consul-knownleader").is_some_and(|known| known.eq_ignore_ascii_case("false")) {
+        // The streaming backend, which answers health queries that wait (the default since 1.10), knows neither:
+        // it sends `false` and 0, or leaves both out. Unknown is not "no"; the catalog's answers tell.
+        let streaming = header("x-consul-query-backend").is_some_and(|backend| backend == "streaming");
+        if !streaming
+            && header("x-consul-knownleader").is_some_and(|known| known.eq_ignore_ascii_case("false"))
+        {
             return Err(self.not_ready(format!("{asked}: no leader is known, so the answer may be old")));
         }
         if let Some(silence) = header("x-consul-lastcontact").and_then(|ms| ms.trim().parse::<u64>().ok())
