@@ -30,4 +30,4 @@ pub use follow::{ConfigFollower, ConfigState, Refused, follow};
 pub use load::{Config, RegistryConfig, load};
 pub use problem::{LoadError, Problem, Problems};
 pub use schema::schema;
-pub use services::parse_services;
+pub use services::{parse_services, read_services};

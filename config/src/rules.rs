@@ -8,9 +8,21 @@
 //!                                   └▶ policies
 //! ```
 //!
-//! Every check reports and goes on. The result is used only if nothing was reported.
+//! Every check reports and goes on; a part with a fault of its own is left out of the checks over several
+//! parts, so that one fault does not make a dozen. The result is used only if nothing was reported.
 
+mod attach;
+mod backends;
+mod certificates;
+mod filters;
+mod gateways;
+mod matches;
+mod mesh_services;
+mod names;
+mod policies;
 mod registries;
+mod routes;
+mod time;
 
 use landfall_model::Rules;
 
@@ -29,10 +41,17 @@ pub(crate) struct Report {
 
 /// Checks everything and translates what is sound.
 pub(crate) fn translate(documents: &[Document], report: &mut Report) -> (Vec<RegistryConfig>, Rules) {
+    let names = names::Names::collect(documents, report);
     let (registries, precedence) = registries::translate(documents, report);
+    let certificates = certificates::translate(documents, report);
+    let sites = gateways::translate(documents, &certificates, &names, report);
     let rules = Rules {
+        version: 0,
+        listeners: sites.iter().filter_map(|site| site.listener.clone()).collect(),
+        routes: routes::translate(documents, &sites, &names, report),
+        mesh_services: mesh_services::translate(documents, &names, report),
+        policies: policies::translate(documents, &names, report),
         registries: precedence,
-        ..Rules::default()
     };
     (registries, rules)
 }

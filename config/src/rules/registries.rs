@@ -1,6 +1,6 @@
 //! Registries: exactly one way to reach each, with addresses that are addresses.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use landfall_model::RegistryName;
 
@@ -323,9 +323,4 @@ fn at_least(at: &At<'_>, field: &str, duration: crate::duration::Duration, milli
         );
         report.problems.push(problem);
     }
-}
-
-/// Whether a path exists as a file; used for what is only read later.
-pub(super) fn is_file(base: &Path, path: &Path) -> bool {
-    base.join(path).is_file()
 }

@@ -249,13 +249,12 @@ fn join(path: &str, key: &str) -> String {
 
 /// Of several shapes the one that fits the kind of node.
 fn choose<'s>(shapes: &'s [Shape], node: &Node) -> Option<&'s Shape> {
-    shapes.iter().find(|shape| match (&node.content, shape) {
-        (_, Shape::Any) => true,
-        (Content::Scalar(_), Shape::Text(_) | Shape::Integer { .. } | Shape::Bool) => true,
-        (Content::List(_), Shape::List { .. }) => true,
-        (Content::Map(_), Shape::Map { .. } | Shape::Object(_)) => true,
-        _ => false,
-    })
+    let fits = |shape: &&Shape| match &node.content {
+        Content::Scalar(_) => matches!(shape, Shape::Any | Shape::Text(_) | Shape::Integer { .. } | Shape::Bool),
+        Content::List(_) => matches!(shape, Shape::Any | Shape::List { .. }),
+        Content::Map(_) => matches!(shape, Shape::Any | Shape::Map { .. } | Shape::Object(_)),
+    };
+    shapes.iter().find(fits)
 }
 
 /// The node as a value for serde: typed as the shape says, without empty or unknown fields.
