@@ -57,6 +57,9 @@ pub fn system() -> LookUp {
     })
 }
 
+/// The addresses of a name, or why there are none.
+type Outcome = Result<Vec<IpAddr>, Arc<str>>;
+
 /// A name at work.
 struct Entry {
     due: Instant,
@@ -66,7 +69,7 @@ struct Entry {
 /// Keeps `names` up to date for what is `wanted`. Ends when nobody wants or reads names any more.
 pub async fn run(look_up: LookUp, mut wanted: watch::Receiver<BTreeSet<Arc<str>>>, names: watch::Sender<Names>) {
     let mut entries: BTreeMap<Arc<str>, Entry> = BTreeMap::new();
-    let mut lookups: JoinSet<(Arc<str>, Result<Vec<IpAddr>, Arc<str>>)> = JoinSet::new();
+    let mut lookups: JoinSet<(Arc<str>, Outcome)> = JoinSet::new();
     take_up(&wanted.borrow_and_update(), &mut entries, &names);
     loop {
         let now = Instant::now();
@@ -125,7 +128,7 @@ fn take_up(wanted: &BTreeSet<Arc<str>>, entries: &mut BTreeMap<Arc<str>, Entry>,
     });
 }
 
-async fn look(look_up: &LookUp, name: &Arc<str>) -> Result<Vec<IpAddr>, Arc<str>> {
+async fn look(look_up: &LookUp, name: &Arc<str>) -> Outcome {
     match timeout(PATIENCE, look_up(name.clone())).await {
         Ok(Ok(mut addresses)) if !addresses.is_empty() => {
             addresses.sort_unstable();
@@ -139,7 +142,7 @@ async fn look(look_up: &LookUp, name: &Arc<str>) -> Result<Vec<IpAddr>, Arc<str>
 }
 
 /// Publishes a result if it says anything new.
-fn keep(names: &watch::Sender<Names>, name: Arc<str>, result: Result<Vec<IpAddr>, Arc<str>>) {
+fn keep(names: &watch::Sender<Names>, name: Arc<str>, result: Outcome) {
     if let Err(why) = &result {
         tracing::debug!(%name, %why, "host name not resolved");
     }
@@ -164,9 +167,11 @@ mod tests {
 
     use super::*;
 
+    type Answers = Arc<Mutex<BTreeMap<&'static str, Vec<IpAddr>>>>;
+
     /// A name server that answers what the table says, and fails for everything else.
-    fn table() -> (LookUp, Arc<Mutex<BTreeMap<&'static str, Vec<IpAddr>>>>) {
-        let table: Arc<Mutex<BTreeMap<&'static str, Vec<IpAddr>>>> = Arc::default();
+    fn table() -> (LookUp, Answers) {
+        let table = Answers::default();
         let answers = table.clone();
         let look_up: LookUp = Arc::new(move |name| {
             let answer = answers.lock().unwrap().get(&*name).cloned();

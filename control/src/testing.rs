@@ -7,6 +7,7 @@ use std::{
     time::SystemTime,
 };
 
+use landfall_config::{Config, ConfigState};
 use landfall_model::{
     Freshness, Host, Instance, Port, Protocol, RegistryName, RegistryView, Rules, Service, ServiceId, Status, World,
     rules::*,
@@ -212,6 +213,23 @@ impl Stage {
     pub fn why(&self, composed: &Composed, name: &str, registry_name: &str) -> Vec<why::Reason> {
         let service = ServiceId::new(registry(registry_name), name);
         why::reasons(&self.inputs(None, &composed.seen), &composed.snapshot, &service)
+    }
+
+    /// The rules as an accepted configuration.
+    pub fn config(&self) -> ConfigState {
+        let config = Config {
+            registries: Vec::new(),
+            rules: self.rules.clone(),
+            warnings: Vec::new(),
+            fingerprint: "0123456789abcdef".to_owned(),
+            sources: Arc::new([]),
+        };
+        ConfigState {
+            version: config.rules.version,
+            current: Arc::new(config),
+            accepted_at: SystemTime::now(),
+            refused: None,
+        }
     }
 
     fn inputs<'a>(&'a self, previous: Option<&'a Composed>, seen: &'a BTreeSet<ServiceId>) -> Inputs<'a> {

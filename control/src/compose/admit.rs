@@ -73,7 +73,7 @@ impl fmt::Display for LeftOut {
                 write!(
                     f,
                     "the backendRef asks for a port that takes no HTTP: {}",
-                    Ports(&[port.clone()])
+                    Ports(std::slice::from_ref(port))
                 )
             }
             Self::Unspecified(ip) => {
