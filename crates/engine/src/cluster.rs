@@ -29,7 +29,9 @@ pub mod lease;
 pub mod outlier;
 pub mod retry;
 pub mod tried;
+pub mod view;
 
+use self::{budget::RetryBudget, retry::RetryPolicy};
 pub use self::{
     endpoint::EndpointState,
     gate::Gate,
@@ -37,7 +39,6 @@ pub use self::{
     retry::TryOutcome,
     tried::Tried,
 };
-use self::{budget::RetryBudget, retry::RetryPolicy};
 use crate::{
     balance::{self, Balancer},
     call::Call,
@@ -173,7 +174,10 @@ impl ClusterRuntime {
             let Some(index) = choice else {
                 return Err(gate.why_closed());
             };
-            if self.members[index].state.begin(self.policy.limits.max_requests_per_endpoint) {
+            if self.members[index]
+                .state
+                .begin(self.policy.limits.max_requests_per_endpoint)
+            {
                 return Ok(index);
             }
         }
@@ -195,7 +199,10 @@ impl ClusterRuntime {
         if self.state.ejections_end.load(Relaxed) <= now.nanos() {
             return 0;
         }
-        self.members.iter().filter(|member| member.state.is_ejected(now)).count()
+        self.members
+            .iter()
+            .filter(|member| member.state.is_ejected(now))
+            .count()
     }
 
     /// Whether so many endpoints are ejected that ejections are ignored.
@@ -207,7 +214,10 @@ impl ClusterRuntime {
 
 impl std::fmt::Debug for ClusterRuntime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClusterRuntime").field("id", &self.id).field("members", &self.members).finish_non_exhaustive()
+        f.debug_struct("ClusterRuntime")
+            .field("id", &self.id)
+            .field("members", &self.members)
+            .finish_non_exhaustive()
     }
 }
 

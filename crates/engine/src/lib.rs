@@ -10,10 +10,12 @@
 //! pingora or of any HTTP library's connections: they see a [`call::Call`]. `listen` and `http` bring HTTP to them.
 //! Read [`Engine::start`] first, then `listen`, then `http`.
 
+pub mod access_log;
 pub mod balance;
 pub mod call;
 pub mod cluster;
 mod engine;
+pub mod explain;
 pub mod filter;
 mod http;
 mod listen;
@@ -24,3 +26,5 @@ pub mod runtime;
 
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use listen::{accept::ClientLimits, ports::ListenerState, tls::CertificateError};
+#[cfg(test)]
+mod fixture;

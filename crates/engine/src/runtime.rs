@@ -27,11 +27,7 @@ use crate::{
     cluster::ClusterRuntime,
     metrics::Metrics,
     moment::Moment,
-    route::{
-        BackendSlot, RouteTable, Rule, Where,
-        hosts::HostMap,
-        regexes::Regexes,
-    },
+    route::{BackendSlot, RouteTable, Rule, Where, hosts::HostMap, regexes::Regexes},
 };
 
 /// A snapshot, compiled.
@@ -123,6 +119,11 @@ pub enum Choice<'r> {
 }
 
 impl PortScope {
+    /// Whether no listener is there.
+    pub fn is_empty(&self) -> bool {
+        self.listeners.is_empty()
+    }
+
     /// The listener for a host name (lower case, without port): the most specific one.
     pub fn listener(&self, host: &str) -> Option<&Arc<ListenerRuntime>> {
         self.listeners.matching(host).next()
@@ -139,7 +140,9 @@ impl PortScope {
             return Selected::NotFound;
         };
         if let Some(name) = sni
-            && !self.listener(name).is_some_and(|by_name| Arc::ptr_eq(by_name, listener))
+            && !self
+                .listener(name)
+                .is_some_and(|by_name| Arc::ptr_eq(by_name, listener))
         {
             return Selected::Misdirected;
         }
@@ -160,8 +163,11 @@ impl Runtime {
     pub fn compile(snapshot: Arc<Snapshot>, previous: Option<&Self>, metrics: &Arc<Metrics>) -> Self {
         let now = Moment::now();
         let wall = SystemTime::now();
-        let known: BTreeMap<&ClusterId, &Arc<ClusterRuntime>> =
-            previous.iter().flat_map(|previous| &previous.clusters).map(|cluster| (&cluster.id, cluster)).collect();
+        let known: BTreeMap<&ClusterId, &Arc<ClusterRuntime>> = previous
+            .iter()
+            .flat_map(|previous| &previous.clusters)
+            .map(|cluster| (&cluster.id, cluster))
+            .collect();
         let clusters: Box<[Arc<ClusterRuntime>]> = snapshot
             .clusters
             .values()
@@ -169,7 +175,11 @@ impl Runtime {
             .collect();
         let routing = match previous {
             Some(previous) if previous.routes_alike(&snapshot) => previous.routing.clone(),
-            _ => Arc::new(Routing::compile(&snapshot, previous.map(|previous| &previous.routing.regexes), metrics)),
+            _ => Arc::new(Routing::compile(
+                &snapshot,
+                previous.map(|previous| &previous.routing.regexes),
+                metrics,
+            )),
         };
         if let Some(previous) = previous {
             note_first_uses(&clusters, &known, previous.first, wall, metrics);
@@ -198,7 +208,12 @@ impl Runtime {
     pub fn scope(&self, port: u16, local: IpAddr, scheme: Scheme) -> Option<&PortScope> {
         let local = local.to_canonical();
         let mut found = None;
-        for scope in self.routing.scopes.iter().filter(|scope| scope.port == port && scope.scheme == scheme) {
+        for scope in self
+            .routing
+            .scopes
+            .iter()
+            .filter(|scope| scope.port == port && scope.scheme == scheme)
+        {
             match scope.address {
                 Some(address) if address == local => return Some(scope),
                 Some(_) => {}
@@ -233,7 +248,10 @@ impl Runtime {
 
     /// The cluster of that id.
     pub fn cluster_by_id(&self, id: &ClusterId) -> Option<&Arc<ClusterRuntime>> {
-        self.routing.places.get(id).and_then(|place| self.clusters.get(*place as usize))
+        self.routing
+            .places
+            .get(id)
+            .and_then(|place| self.clusters.get(*place as usize))
     }
 
     /// All clusters, by id.
@@ -317,7 +335,9 @@ impl Routing {
             .listeners
             .iter()
             .map(|listener| {
-                let mut routes = tables.remove(&listener.id).map_or_else(RouteTable::default, |(_, table)| table);
+                let mut routes = tables
+                    .remove(&listener.id)
+                    .map_or_else(RouteTable::default, |(_, table)| table);
                 routes.finish();
                 Arc::new(ListenerRuntime {
                     id: listener.id.clone(),
@@ -358,11 +378,9 @@ fn scopes(snapshot: &Snapshot, compiled: &[Arc<ListenerRuntime>]) -> Vec<PortSco
         .map(|(port, scheme, address)| {
             let mut listeners = HostMap::default();
             for (listener, compiled) in snapshot.listeners.iter().zip(compiled) {
-                let everywhere =
-                    listener.addresses.is_empty() || listener.addresses.iter().any(IpAddr::is_unspecified);
-                let here = address.is_some_and(|address| {
-                    listener.addresses.iter().any(|own| own.to_canonical() == address)
-                });
+                let everywhere = listener.addresses.is_empty() || listener.addresses.iter().any(IpAddr::is_unspecified);
+                let here =
+                    address.is_some_and(|address| listener.addresses.iter().any(|own| own.to_canonical() == address));
                 if listener.port == port && scheme_of(listener.tls.is_some()) == scheme && (everywhere || here) {
                     listeners.entry(&listener.hostname, || compiled.clone());
                 }
@@ -396,7 +414,9 @@ fn note_first_uses(
                 continue;
             };
             let seen = before.is_some_and(|before| {
-                let old = before.members().binary_search_by_key(&member.endpoint.address, |old| old.endpoint.address);
+                let old = before
+                    .members()
+                    .binary_search_by_key(&member.endpoint.address, |old| old.endpoint.address);
                 old.is_ok_and(|at| before.members()[at].endpoint.changed == Some(changed))
             });
             if !seen {

@@ -1,5 +1,7 @@
 //! In turn, by weight. The order of a round is laid out beforehand, so a pick is one atomic addition.
 
+use std::collections::BTreeMap;
+
 use super::Balancer;
 use crate::{call::Call, cluster::Gate, moment::Dice};
 
@@ -27,11 +29,19 @@ impl RoundRobin {
                 (turns * longest / sum).max(1)
             }
         };
-        // Turn k of n is due at (k + ½) / n of the round; sorting by that spreads every endpoint's turns evenly.
+        // Turn k of n is due at (k + phase) / n of the round, which spreads an endpoint's turns evenly. Endpoints with
+        // as many turns have different phases, else they would all be due at once.
+        let mut alike: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for weight in weights {
+            alike.entry(turns(*weight)).or_default().0 += 1;
+        }
         let mut due: Vec<(f64, u32)> = Vec::new();
         for (index, weight) in weights.iter().enumerate() {
             let turns = turns(*weight);
-            due.extend((0..turns).map(|turn| ((turn as f64 + 0.5) / turns as f64, index as u32)));
+            let (count, seen) = alike.entry(turns).or_default();
+            let phase = (*seen as f64 + 0.5) / *count as f64;
+            *seen += 1;
+            due.extend((0..turns).map(|turn| ((turn as f64 + phase) / turns as f64, index as u32)));
         }
         due.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         Self {

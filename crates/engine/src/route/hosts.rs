@@ -49,6 +49,11 @@ impl<T> HostMap<T> {
         exact.into_iter().chain(suffixes).chain(&self.any)
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.suffix.is_empty() && self.any.is_none()
+    }
+
     /// Every value.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.exact

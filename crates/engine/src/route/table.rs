@@ -19,7 +19,7 @@ use landfall_model::rules::{HostPattern, HttpMatch, HttpRoute, PathMatch};
 use regex::bytes::Regex;
 
 use super::{
-    condition::Conditions,
+    condition::{Broken, Conditions},
     hosts::{HostMap, TextMap},
     regexes::Regexes,
     rule::Rule,
@@ -174,6 +174,69 @@ impl RouteTable {
     }
 }
 
+/// How one match fared for a call, told by [`RouteTable::trace`].
+#[derive(Clone, Copy, Debug)]
+pub struct Traced<'t> {
+    /// The rule.
+    pub rule: &'t Arc<Rule>,
+    /// Which of its matches, from 0.
+    pub match_index: usize,
+    /// Why it does not take the call; `None` if it could.
+    pub lost: Option<Lost<'t>>,
+}
+
+/// Why a match does not take a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost<'t> {
+    /// The path.
+    Path,
+    /// Another condition.
+    Condition(Broken<'t>),
+}
+
+impl RouteTable {
+    /// Every match whose host name takes the call, in the order of precedence: the first that did not lose is the one
+    /// that [`RouteTable::find`] returns. For people; it looks at everything.
+    pub fn trace<'t>(&'t self, call: &Call<'_>) -> Vec<Traced<'t>> {
+        let path = call.path.as_bytes();
+        let mut traced = Vec::new();
+        for paths in self.hosts.matching(call.host) {
+            let exact = paths.exact.iter().map(|(text, entries)| (**text == *path, entries));
+            let prefixes = paths
+                .prefixes
+                .iter()
+                .map(|(text, entries)| (is_prefix(text, path), entries));
+            let mut all: Vec<(bool, &Entry)> = exact
+                .chain(prefixes)
+                .flat_map(|(fits, entries)| entries.iter().map(move |entry| (fits, entry)))
+                .chain(paths.regexes.iter().map(|(regex, entry)| (regex.is_match(path), entry)))
+                .collect();
+            all.sort_by(|(_, a), (_, b)| a.rank.cmp(&b.rank));
+            traced.extend(all.into_iter().map(|(fits, entry)| Traced {
+                rule: &entry.rule,
+                match_index: entry.match_index,
+                lost: if fits {
+                    entry.conditions.first_broken(call).map(Lost::Condition)
+                } else {
+                    Some(Lost::Path)
+                },
+            }));
+        }
+        traced
+    }
+}
+
+/// Whether the path starts with the prefix and an element ends there.
+fn is_prefix(prefix: &[u8], path: &[u8]) -> bool {
+    ends_element(path, prefix.len()) && path.starts_with(prefix)
+}
+
+/// Whether a prefix of that length would end where an element of the path ends. The empty one, `/`, takes everything,
+/// `*` of OPTIONS too.
+fn ends_element(path: &[u8], length: usize) -> bool {
+    length == 0 || length <= path.len() && path.get(length).is_none_or(|byte| *byte == b'/')
+}
+
 impl PathTable {
     fn find(&self, call: &Call<'_>) -> Option<Found<'_>> {
         let path = call.path.as_bytes();
@@ -191,10 +254,7 @@ impl PathTable {
             return Some(entry.found());
         }
         for length in &self.prefix_lengths {
-            // A prefix ends where an element ends. The empty one, `/`, takes everything, `*` of OPTIONS too.
-            let ends_element = *length == 0 || path.get(*length).is_none_or(|byte| *byte == b'/');
-            if *length <= path.len()
-                && ends_element
+            if ends_element(path, *length)
                 && let Some(entries) = self.prefixes.get(&path[..*length])
                 && let Some(at) = first(entries)
             {
