@@ -25,6 +25,7 @@ use landfall_model::{Snapshot, rules::ListenerId};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    access_log::AccessLog,
     http::{Gateway, http_proxy, peer::Authorities},
     listen::{
         accept::{ClientLimits, Server, Shared},
@@ -39,14 +40,19 @@ use crate::{
 /// How often files of certificates and ports that could not be bound are looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Access log lines that may wait for the disk.
+const ACCESS_LOG_QUEUE: usize = 8192;
+
 /// How an engine is set up. What may change while it runs is in the snapshots.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct EngineOptions {
     /// Threads that carry calls; 0 is one per processor. Default 0.
     pub workers: usize,
     /// Ports to bind instead of those configured: for tests (0 is any free one) and for processes that may not bind
     /// low ports. Routes and redirects keep naming the configured ones.
     pub bind_override: HashMap<u16, u16>,
+    /// Where a JSON line per call goes, see [`access_log`](crate::access_log). Default nowhere.
+    pub access_log: Option<Box<dyn io::Write + Send>>,
     /// Whether clients' own `X-Forwarded-*` headers are believed: only behind a proxy that writes them. Default no.
     pub trust_forwarded: bool,
     /// What clients may take and hold.
@@ -104,7 +110,10 @@ impl Engine {
     /// # Errors
     /// A listener cannot be bound or has no usable certificate. After the start such things do not end the engine;
     /// [`Engine::listeners`] shows them.
-    pub fn start(mut snapshots: watch::Receiver<Arc<Snapshot>>, options: EngineOptions) -> Result<Self, EngineError> {
+    pub fn start(
+        mut snapshots: watch::Receiver<Arc<Snapshot>>,
+        mut options: EngineOptions,
+    ) -> Result<Self, EngineError> {
         let system = |error: &dyn std::fmt::Display| EngineError::System(error.to_string());
         let count = match options.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -144,6 +153,14 @@ impl Engine {
         {
             return Err(EngineError::Certificate { listener, problem });
         }
+        let access_log = match options.access_log.take() {
+            Some(sink) => {
+                let dropped = core.metrics.access_log_dropped.clone();
+                let log = AccessLog::start(sink, ACCESS_LOG_QUEUE, dropped).map_err(|error| system(&error))?;
+                Some(Arc::new(log))
+            }
+            None => None,
+        };
         let (cut, cut_seen) = watch::channel(false);
         let shared = Arc::new(Shared {
             limits: options.clients.clone(),
@@ -153,7 +170,7 @@ impl Engine {
             cut: cut_seen,
         });
         let workers = (0..count)
-            .map(|index| core.worker(index, &shared, &options))
+            .map(|index| core.worker(index, &shared, access_log.clone(), options.trust_forwarded))
             .collect::<io::Result<Arc<[Worker]>>>()
             .map_err(|error| system(&error))?;
         listen(&workers, opened);
@@ -231,12 +248,18 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Core {
-    fn worker(&self, index: usize, shared: &Arc<Shared>, options: &EngineOptions) -> io::Result<Worker> {
+    fn worker(
+        &self,
+        index: usize,
+        shared: &Arc<Shared>,
+        access_log: Option<Arc<AccessLog>>,
+        trust: bool,
+    ) -> io::Result<Worker> {
         let (runtime, authorities) = (self.runtime.clone(), self.authorities.clone());
-        let (shared, trust) = (shared.clone(), options.trust_forwarded);
+        let shared = shared.clone();
         Worker::start(index, move || {
             let limits = &shared.limits;
-            let gateway = Gateway::new(runtime, authorities, trust, limits.body);
+            let gateway = Gateway::new(runtime, authorities, access_log, trust, limits.body);
             Server {
                 proxy: http_proxy(gateway, limits.h2_idle),
                 shared,

@@ -16,6 +16,7 @@
 
 pub(crate) mod answer;
 mod context;
+mod log;
 mod forward;
 mod mirror;
 pub(crate) mod peer;
@@ -28,12 +29,13 @@ use arc_swap::ArcSwap;
 
 pub(crate) use self::server::http_proxy;
 use self::{mirror::MirrorClient, peer::Authorities};
-use crate::runtime::Runtime;
+use crate::{access_log::AccessLog, runtime::Runtime};
 
 /// What all calls of a worker share.
 pub(crate) struct Gateway {
     pub(crate) runtime: Arc<ArcSwap<Runtime>>,
     pub(crate) authorities: Arc<ArcSwap<Authorities>>,
+    pub(crate) access_log: Option<Arc<AccessLog>>,
     /// Whether clients' own X-Forwarded headers are believed.
     pub(crate) trust_forwarded: bool,
     /// Silence of a client in the middle of a body.
@@ -45,12 +47,14 @@ impl Gateway {
     pub(crate) fn new(
         runtime: Arc<ArcSwap<Runtime>>,
         authorities: Arc<ArcSwap<Authorities>>,
+        access_log: Option<Arc<AccessLog>>,
         trust_forwarded: bool,
         client_idle: Duration,
     ) -> Self {
         Self {
             runtime,
             authorities,
+            access_log,
             trust_forwarded,
             client_idle,
             mirrors: MirrorClient::new(),

@@ -372,6 +372,7 @@ impl ProxyHttp for Gateway {
         }
         let took = Moment::now().since(state.started);
         state.count(took);
+        self.log(session, state, took);
         state.lease = None;
     }
 
@@ -646,7 +647,7 @@ fn least(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     }
 }
 
-fn scheme_of(connection: &Connection) -> Scheme {
+pub(super) fn scheme_of(connection: &Connection) -> Scheme {
     match connection.tls {
         Some(_) => Scheme::Https,
         None => Scheme::Http,
@@ -654,7 +655,7 @@ fn scheme_of(connection: &Connection) -> Scheme {
 }
 
 /// Host and port as the client sent them.
-fn authority_of(request: &RequestHeader) -> Option<&str> {
+pub(super) fn authority_of(request: &RequestHeader) -> Option<&str> {
     match request.uri.authority() {
         Some(authority) => Some(authority.as_str()),
         None => request.headers.get(header::HOST)?.to_str().ok(),
