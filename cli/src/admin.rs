@@ -14,8 +14,17 @@ pub async fn ask(admin: SocketAddr, path: &str, query: &[(&str, &str)]) -> Resul
             chain(&error)
         ))
     };
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build().map_err(unreachable)?;
-    let answer = client.get(format!("http://{admin}{path}")).query(query).send().await.map_err(unreachable)?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .no_proxy()
+        .build()
+        .map_err(unreachable)?;
+    let answer = client
+        .get(format!("http://{admin}{path}"))
+        .query(query)
+        .send()
+        .await
+        .map_err(unreachable)?;
     let status = answer.status();
     let body: Value = answer.json().await.map_err(unreachable)?;
     if status.is_success() {
@@ -23,5 +32,9 @@ pub async fn ask(admin: SocketAddr, path: &str, query: &[(&str, &str)]) -> Resul
     }
     let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
     let told = format!("{}\n{}", text("error"), text("mend"));
-    Err(Failure::No(if told.trim().is_empty() { format!("{path}: {status}") } else { told.trim().to_owned() }))
+    Err(Failure::No(if told.trim().is_empty() {
+        format!("{path}: {status}")
+    } else {
+        told.trim().to_owned()
+    }))
 }

@@ -9,10 +9,22 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(name = "landfall", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
     /// What is logged to standard error: error, warn, info, debug, or filters such as `landfall_adapters=debug`.
-    #[arg(long, global = true, env = "LANDFALL_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        env = "LANDFALL_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
     pub log: String,
     /// How it is logged.
-    #[arg(long, global = true, env = "LANDFALL_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        env = "LANDFALL_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
     pub log_format: LogFormat,
     /// What to do.
     #[command(subcommand)]
@@ -61,7 +73,12 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 8761)]
     pub registry_port: u16,
     /// Address of the admin server.
-    #[arg(long, env = "LANDFALL_ADMIN", default_value = "127.0.0.1:15000", value_name = "IP:PORT")]
+    #[arg(
+        long,
+        env = "LANDFALL_ADMIN",
+        default_value = "127.0.0.1:15000",
+        value_name = "IP:PORT"
+    )]
     pub admin: SocketAddr,
 }
 
@@ -72,7 +89,12 @@ pub struct UpArgs {
     #[arg(long, env = "LANDFALL_CONFIG", value_name = "PATH")]
     pub config: PathBuf,
     /// Address of the admin server. It has no login: keep it on loopback.
-    #[arg(long, env = "LANDFALL_ADMIN", default_value = "127.0.0.1:15000", value_name = "IP:PORT")]
+    #[arg(
+        long,
+        env = "LANDFALL_ADMIN",
+        default_value = "127.0.0.1:15000",
+        value_name = "IP:PORT"
+    )]
     pub admin: SocketAddr,
     /// Where the last good view of each registry is kept [default: $STATE_DIRECTORY, else $XDG_STATE_HOME/landfall,
     /// else ~/.local/state/landfall].
@@ -93,7 +115,9 @@ pub struct UpArgs {
 }
 
 fn port_pair(text: &str) -> Result<(u16, u16), String> {
-    let pair = text.split_once('=').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    let pair = text
+        .split_once('=')
+        .and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
     pair.ok_or_else(|| format!("`{text}` is no pair of ports: write for example 80=8080"))
 }
 
@@ -123,7 +147,12 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "PATH")]
     pub config: Option<PathBuf>,
     /// The running Landfall to ask.
-    #[arg(long, env = "LANDFALL_ADMIN", default_value = "127.0.0.1:15000", value_name = "IP:PORT")]
+    #[arg(
+        long,
+        env = "LANDFALL_ADMIN",
+        default_value = "127.0.0.1:15000",
+        value_name = "IP:PORT"
+    )]
     pub admin: SocketAddr,
     /// Longest wait for the registries, in seconds, with --config.
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
@@ -146,7 +175,12 @@ pub struct GetArgs {
     /// What to list.
     pub what: Listing,
     /// The running Landfall to ask.
-    #[arg(long, env = "LANDFALL_ADMIN", default_value = "127.0.0.1:15000", value_name = "IP:PORT")]
+    #[arg(
+        long,
+        env = "LANDFALL_ADMIN",
+        default_value = "127.0.0.1:15000",
+        value_name = "IP:PORT"
+    )]
     pub admin: SocketAddr,
     /// How it is printed.
     #[arg(short, long, default_value = "text")]
@@ -193,7 +227,12 @@ pub struct WhyArgs {
     /// `ip:port` or an instance id.
     pub endpoint: Option<String>,
     /// The running Landfall to ask.
-    #[arg(long, env = "LANDFALL_ADMIN", default_value = "127.0.0.1:15000", value_name = "IP:PORT")]
+    #[arg(
+        long,
+        env = "LANDFALL_ADMIN",
+        default_value = "127.0.0.1:15000",
+        value_name = "IP:PORT"
+    )]
     pub admin: SocketAddr,
     /// How it is printed.
     #[arg(short, long, default_value = "text")]

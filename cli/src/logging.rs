@@ -8,8 +8,11 @@ use crate::{args::LogFormat, outcome::Failure};
 pub fn start(filter: &str, format: LogFormat) -> Result<(), Failure> {
     // pingora logs an error a failed request; the access log and the metrics say the same, once.
     let quiet = ",pingora_proxy=off,pingora_core=off";
-    let filter = EnvFilter::try_new(format!("{filter}{}", if filter.contains("pingora") { "" } else { quiet }))
-        .map_err(|error| Failure::Usage(format!("--log {filter}: {error}")))?;
+    let filter = EnvFilter::try_new(format!(
+        "{filter}{}",
+        if filter.contains("pingora") { "" } else { quiet }
+    ))
+    .map_err(|error| Failure::Usage(format!("--log {filter}: {error}")))?;
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_target(false).init(),

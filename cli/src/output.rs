@@ -15,7 +15,10 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(headings: &[&'static str]) -> Self {
-        Self { headings: headings.to_vec(), rows: Vec::new() }
+        Self {
+            headings: headings.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row; it has as many cells as there are headings.
@@ -50,6 +53,21 @@ pub fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
+/// The entries of a JSON list; none if it is no list.
+pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A JSON value in a table.
+pub fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// A JSON answer, indented.
 pub fn json(value: &Value) -> String {
     format!("{value:#}\n")
@@ -57,7 +75,8 @@ pub fn json(value: &Value) -> String {
 
 /// The same answer as YAML.
 pub fn yaml(value: &Value) -> Result<String, Failure> {
-    serde_saphyr::to_string(value).map_err(|error| Failure::No(format!("the answer cannot be written as YAML: {error}")))
+    serde_saphyr::to_string(value)
+        .map_err(|error| Failure::No(format!("the answer cannot be written as YAML: {error}")))
 }
 
 #[cfg(test)]
@@ -74,7 +93,8 @@ mod tests {
 
     #[test]
     fn yaml_reads_as_the_json_it_came_from() {
-        let value = json!({"a": {"b": [1, {"c": "x", "d": []}], "e": {}}, "odd: key": "no", "t": "10.0.0.1:80", "n": null});
+        let value =
+            json!({"a": {"b": [1, {"c": "x", "d": []}], "e": {}}, "odd: key": "no", "t": "10.0.0.1:80", "n": null});
         let text = yaml(&value).unwrap();
         let back: Value = serde_saphyr::from_str(&text).unwrap();
         assert_eq!(back, value, "{text}");

@@ -197,7 +197,7 @@ async fn a_consul_that_answers_html_is_stale_with_the_reason_and_nothing_panics(
     let landfall = Landfall::start(&config).await;
     eventually("the registry is shown as stale, with the reason", || async {
         let registries = landfall.admin("/api/v1/registries").await?.to_string();
-        let told = registries.contains("stale") && registries.contains("please log in");
+        let told = registries.contains("\"state\":\"stale\"") && registries.contains("please log in");
         if told { Ok(()) } else { Err(registries) }
     })
     .await;

@@ -44,7 +44,7 @@ fn follower(url: &str) -> String {
 async fn shown(landfall: &Landfall, word: &str) {
     eventually(&format!("the registry is shown as {word}"), || async {
         let registries = landfall.admin("/api/v1/registries").await?.to_string();
-        if registries.contains(word) {
+        if registries.contains(&format!("\"state\":\"{word}\"")) {
             Ok(())
         } else {
             Err(registries)

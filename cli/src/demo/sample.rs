@@ -40,18 +40,30 @@ struct Answer {
 impl Sample {
     /// Serves on a free loopback port. `world` is part of its answers.
     pub async fn start(name: &'static str, number: u8, world: &'static str) -> Result<Self, Failure> {
-        let no_port = |error: std::io::Error| Failure::Unreachable(format!("the sample service {name} found no free port: {error}"));
+        let no_port = |error: std::io::Error| {
+            Failure::Unreachable(format!("the sample service {name} found no free port: {error}"))
+        };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(no_port)?;
         let address = listener.local_addr().map_err(no_port)?;
         let instance = format!("{name}-{number}");
-        let state = Arc::new(Answer { service: name, instance: instance.clone(), world });
+        let state = Arc::new(Answer {
+            service: name,
+            instance: instance.clone(),
+            world,
+        });
         let app = Router::new().fallback(answer).with_state(state);
         let serving = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).await {
                 tracing::error!("a sample service ended: {error}");
             }
         });
-        Ok(Self { name, instance, address, registry: None, serving })
+        Ok(Self {
+            name,
+            instance,
+            address,
+            registry: None,
+            serving,
+        })
     }
 
     /// Where it serves.
@@ -66,13 +78,27 @@ impl Sample {
 
     /// Registers with the Eureka server at `base` and renews its lease from then on.
     pub async fn register(&mut self, base: &str) -> Result<(), Failure> {
-        let failed = |what: String| Failure::Unreachable(format!("{} cannot register at {base}: {what}", self.instance));
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build();
+        let failed =
+            |what: String| Failure::Unreachable(format!("{} cannot register at {base}: {what}", self.instance));
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(5))
+            .build();
         let client = client.map_err(|error| failed(chain(&error)))?;
         let body = self.record();
         post(&client, base, self.name, &body).await.map_err(failed)?;
-        let renewing = tokio::spawn(renew(client.clone(), base.to_owned(), self.name, self.instance.clone(), body));
-        self.registry = Some(Registration { client, base: base.to_owned(), renewing });
+        let renewing = tokio::spawn(renew(
+            client.clone(),
+            base.to_owned(),
+            self.name,
+            self.instance.clone(),
+            body,
+        ));
+        self.registry = Some(Registration {
+            client,
+            base: base.to_owned(),
+            renewing,
+        });
         Ok(())
     }
 
@@ -114,7 +140,12 @@ async fn answer(State(answer): State<Arc<Answer>>, method: Method, uri: Uri) -> 
 
 async fn post(client: &reqwest::Client, base: &str, name: &str, body: &Value) -> Result<(), String> {
     let url = format!("{base}/apps/{}", name.to_uppercase());
-    let answer = client.post(url).json(body).send().await.map_err(|error| chain(&error))?;
+    let answer = client
+        .post(url)
+        .json(body)
+        .send()
+        .await
+        .map_err(|error| chain(&error))?;
     match answer.status() {
         StatusCode::NO_CONTENT => Ok(()),
         other => Err(format!("the registry answered {other}")),

@@ -1,0 +1,120 @@
+//! `landfall explain METHOD URL`: which route, filters and endpoints a call would meet, and why not others.
+
+use std::{sync::Arc, time::Duration};
+
+use landfall_engine::{
+    explain::{ExplainRequest, explain as explain_call},
+    metrics::Metrics,
+    runtime::Runtime,
+};
+use serde_json::Value;
+
+use super::look::look;
+use crate::{
+    admin,
+    args::{ExplainArgs, Output},
+    outcome::{Failure, chain},
+    output::{self, cell, list},
+};
+
+/// From a configuration, or from a running Landfall.
+pub async fn explain(args: ExplainArgs) -> Result<(), Failure> {
+    let answer = match &args.config {
+        None => {
+            let mut query = vec![("method", args.method.as_str()), ("url", args.url.as_str())];
+            query.extend(args.headers.iter().map(|header| ("header", header.as_str())));
+            admin::ask(args.admin, "/api/v1/explain", &query).await?
+        }
+        Some(path) => {
+            let look = look(path, Duration::from_secs(args.wait)).await?;
+            let snapshot = look.control.snapshots().borrow().clone();
+            let runtime = Runtime::compile(snapshot, None, &Arc::<Metrics>::default());
+            let request = ExplainRequest {
+                method: args.method.to_ascii_uppercase(),
+                url: args.url.clone(),
+                headers: args.headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
+            };
+            let explanation = explain_call(&runtime, &request).map_err(|error| Failure::Usage(chain(&error)))?;
+            serde_json::to_value(explanation).map_err(|error| Failure::No(chain(&error)))?
+        }
+    };
+    output::print(&match args.output {
+        Output::Json => output::json(&answer),
+        Output::Yaml => output::yaml(&answer)?,
+        Output::Text | Output::Wide => text(&answer, args.output == Output::Wide),
+    });
+    match forwarded(&answer) {
+        true => Ok(()),
+        false => Err(Failure::No(String::from("no endpoint would get this call"))),
+    }
+}
+
+fn header(text: &str) -> Result<(String, String), Failure> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or_else(|| Failure::Usage(format!("`{text}` is no header: write `Name: value`")))?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// A redirect is an answer, too; a refusal is not what anybody asks for.
+fn forwarded(answer: &Value) -> bool {
+    answer["outcome"] == "forwarded"
+        || answer["outcome"].get("forwarded").is_some()
+        || answer["outcome"].get("redirected").is_some()
+}
+
+fn text(answer: &Value, wide: bool) -> String {
+    let mut out = format!("listener  {}\n", cell(&answer["listener"]));
+    let outcome = &answer["outcome"];
+    if let Some(redirect) = outcome.get("redirected") {
+        out += &format!(
+            "answer    {} to {}\n",
+            cell(&redirect["status"]),
+            cell(&redirect["location"])
+        );
+    }
+    if let Some(answered) = outcome.get("answered") {
+        out += &format!("answer    {}: {}\n", cell(&answered["status"]), cell(&answered["why"]));
+    }
+    let route = &answer["route"];
+    if route.is_object() {
+        out += &format!(
+            "route     {} rule {}: {}\n",
+            cell(&route["route"]),
+            cell(&route["rule"]),
+            cell(&route["matched"])
+        );
+        out.extend(list(&route["filters"]).map(|filter| format!("filter    {}\n", cell(filter))));
+    }
+    for backend in list(&answer["backends"]) {
+        out += &format!(
+            "backend   {}: {} % of calls",
+            cell(&backend["backend"]),
+            cell(&backend["share"])
+        );
+        out += &format!(", as {}{}\n", cell(&backend["host"]), cell(&backend["path"]));
+        out.extend(list(&backend["filters"]).map(|filter| format!("          {}\n", cell(filter))));
+        if let Some(why) = backend["missing"].as_str() {
+            out += &format!("          nothing: {why}\n");
+        }
+        for endpoint in list(&backend["cluster"]["endpoints"]) {
+            out += &format!(
+                "          {}  weight {}  from {}\n",
+                cell(&endpoint["address"]),
+                cell(&endpoint["weight"]),
+                cell(&endpoint["origin"])
+            );
+        }
+    }
+    let others: Vec<&Value> = list(&answer["others"]).collect();
+    for other in others.iter().take(if wide { usize::MAX } else { 3 }) {
+        let rule = format!("{} rule {}", cell(&other["route"]), cell(&other["rule"]));
+        out += &format!(
+            "not       {rule} ({}): {}\n",
+            cell(&other["matches"]),
+            cell(&other["why"])
+        );
+    }
+    out.extend(list(&answer["notes"]).map(|note| format!("note      {}\n", cell(note))));
+    out
+}

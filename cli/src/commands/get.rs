@@ -1,0 +1,382 @@
+//! `landfall get …`: what a running Landfall knows, as a table or as it comes from the admin API.
+
+use serde_json::Value;
+
+use crate::{
+    admin,
+    args::{GetArgs, Listing, Output},
+    outcome::Failure,
+    output::{self, Table, cell, list},
+};
+
+/// Asks a running Landfall.
+pub async fn get(args: GetArgs) -> Result<(), Failure> {
+    let page = match args.what {
+        Listing::Registries => "registries",
+        Listing::Services => "services",
+        Listing::Endpoints => "endpoints",
+        Listing::Routes => "routes",
+        Listing::Listeners => "listeners",
+        Listing::Conflicts => "conflicts",
+        Listing::Config => "config",
+    };
+    let answer = admin::ask(args.admin, &format!("/api/v1/{page}"), &[]).await?;
+    let wide = args.output == Output::Wide;
+    output::print(&match args.output {
+        Output::Json => output::json(&answer),
+        Output::Yaml => output::yaml(&answer)?,
+        Output::Text | Output::Wide => match args.what {
+            Listing::Registries => registries(&answer, wide),
+            Listing::Services => services(&answer, wide),
+            Listing::Endpoints => endpoints(&answer, wide),
+            Listing::Routes => routes(&answer),
+            Listing::Listeners => listeners(&answer),
+            Listing::Conflicts => conflicts(&answer),
+            Listing::Config => config(&answer),
+        },
+    });
+    Ok(())
+}
+
+fn or_none(table: &Table, none: &str) -> String {
+    if table.is_empty() {
+        format!("{none}\n")
+    } else {
+        table.to_string()
+    }
+}
+
+fn registries(answer: &Value, wide: bool) -> String {
+    let mut table = Table::new(&[
+        "NAME",
+        "KIND",
+        "STATE",
+        "FOR",
+        "SERVICES",
+        "INSTANCES",
+        "HELD",
+        "UNREADABLE",
+        "ADDRESS",
+    ]);
+    let mut notes = String::new();
+    for registry in list(&answer["registries"]) {
+        let (session, name) = (&registry["session"], cell(&registry["name"]));
+        table.row([
+            name.clone(),
+            cell(&registry["kind"]),
+            cell(&session["state"]),
+            age(&session["ageSeconds"]),
+            cell(&registry["services"]),
+            format!(
+                "{}/{}",
+                cell(&registry["servingInstances"]),
+                cell(&registry["instances"])
+            ),
+            list(&registry["holds"]).count().to_string(),
+            list(&registry["quarantined"]).count().to_string(),
+            cell(&registry["address"]),
+        ]);
+        if let Some(why) = session["why"].as_str() {
+            notes += &format!("{name} is stale since {}: {why}\n", cell(&session["since"]));
+        }
+        if registry["lastGoodAgeSeconds"].is_number() && registry["caughtUpAt"].is_null() {
+            notes += &format!(
+                "{name} is shown from its last good view, {} old\n",
+                age(&registry["lastGoodAgeSeconds"])
+            );
+        }
+        for hold in list(&registry["holds"]) {
+            notes += &format!(
+                "{name} holds back a removal from {}: {}\n",
+                cell(&hold["service"]),
+                cell(&hold["reason"])
+            );
+        }
+        if wide {
+            for record in list(&registry["quarantined"]) {
+                notes += &format!(
+                    "{name} cannot read {}: {}\n",
+                    cell(&record["record"]),
+                    cell(&record["reason"])
+                );
+            }
+        }
+    }
+    or_none(&table, "no registries") + &notes
+}
+
+fn services(answer: &Value, wide: bool) -> String {
+    let headings: &[&str] = if wide {
+        &[
+            "SERVICE",
+            "REGISTRY",
+            "KNOWLEDGE",
+            "ROUTED",
+            "SERVING",
+            "INSTANCES",
+            "WHERE",
+        ]
+    } else {
+        &["SERVICE", "REGISTRY", "KNOWLEDGE", "ROUTED", "SERVING", "INSTANCES"]
+    };
+    let mut table = Table::new(headings);
+    for service in list(&answer["services"]) {
+        let serving = list(&service["instances"])
+            .filter(|instance| instance["serving"] == "yes")
+            .count();
+        let mut row = vec![
+            cell(&service["name"]),
+            cell(&service["registry"]),
+            cell(&service["freshness"]["state"]),
+            if service["routed"] == true { "yes" } else { "-" }.to_owned(),
+            serving.to_string(),
+            list(&service["instances"]).count().to_string(),
+        ];
+        if wide {
+            row.push(list(&service["instances"]).map(place).collect::<Vec<_>>().join(" "));
+        }
+        table.row(row);
+    }
+    or_none(&table, "no services")
+}
+
+fn place(instance: &Value) -> String {
+    let ports: Vec<String> = list(&instance["ports"]).map(|port| cell(&port["number"])).collect();
+    format!(
+        "{}:{}({})",
+        cell(&instance["host"]),
+        ports.join(","),
+        cell(&instance["status"])
+    )
+}
+
+fn endpoints(answer: &Value, wide: bool) -> String {
+    let mut table = if wide {
+        Table::new(&[
+            "CLUSTER",
+            "ENDPOINT",
+            "SHARE",
+            "PROTOCOL",
+            "IN FLIGHT",
+            "LATENCY",
+            "EJECTED",
+            "ORIGIN",
+        ])
+    } else {
+        Table::new(&["CLUSTER", "ENDPOINT", "SHARE", "IN FLIGHT", "LATENCY", "EJECTED"])
+    };
+    let mut empty = String::new();
+    for cluster in list(&answer["clusters"]) {
+        let name = cell(&cluster["cluster"]);
+        if list(&cluster["endpoints"]).next().is_none() {
+            empty += &format!("{name} has no endpoint; `landfall why {name}` tells why\n");
+        }
+        for endpoint in list(&cluster["endpoints"]) {
+            let live = &endpoint["live"];
+            let latency = live["latencyMilliseconds"]
+                .as_f64()
+                .map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
+            let ejected = live["ejectedForSeconds"]
+                .as_f64()
+                .map_or("-".to_owned(), |left| format!("{left:.0} s more"));
+            let share = format!("{} %", cell(&endpoint["sharePercent"]));
+            let (address, in_flight) = (cell(&endpoint["address"]), cell(&live["inFlight"]));
+            let origin = &endpoint["origin"];
+            let origin = format!("{}/{}", cell(&origin["registry"]), cell(&origin["instance"]));
+            if wide {
+                table.row([
+                    name.clone(),
+                    address,
+                    share,
+                    cell(&endpoint["protocol"]),
+                    in_flight,
+                    latency,
+                    ejected,
+                    origin,
+                ]);
+            } else {
+                table.row([name.clone(), address, share, in_flight, latency, ejected]);
+            }
+        }
+    }
+    or_none(&table, "no endpoints") + &empty
+}
+
+fn routes(answer: &Value) -> String {
+    let mut table = Table::new(&["ROUTE", "LISTENERS", "HOSTS", "MATCH", "BACKENDS"]);
+    for route in list(&answer["routes"]) {
+        let joined = |value: &Value| list(value).map(cell).collect::<Vec<_>>().join(",");
+        let listeners = list(&route["attachments"])
+            .map(|a| cell(&a["listener"]))
+            .collect::<Vec<_>>()
+            .join(",");
+        let hosts = Some(joined(&route["hostnames"]))
+            .filter(|hosts| !hosts.is_empty())
+            .unwrap_or_else(|| "*".to_owned());
+        for rule in list(&route["rules"]) {
+            let matches: Vec<String> = list(&rule["matches"]).map(matched).collect();
+            let backends: Vec<String> = list(&rule["backends"]).map(backend).collect();
+            let backends = if backends.is_empty() {
+                "-".to_owned()
+            } else {
+                backends.join(" ")
+            };
+            table.row([
+                cell(&route["id"]),
+                listeners.clone(),
+                hosts.clone(),
+                matches.join(" | "),
+                backends,
+            ]);
+        }
+    }
+    or_none(&table, "no routes")
+}
+
+fn matched(one: &Value) -> String {
+    let path = &one["path"];
+    let sign = match path["type"].as_str() {
+        Some("Exact") => "=",
+        Some("RegularExpression") => "~",
+        _ => "",
+    };
+    let mut text = format!("{sign}{}", cell(&path["value"]));
+    if let Some(method) = one["method"].as_str() {
+        text = format!("{method} {text}");
+    }
+    for (key, mark) in [("headers", "header"), ("queryParams", "query")] {
+        for condition in list(&one[key]) {
+            text += &format!(" {mark} {}={}", cell(&condition["name"]), cell(&condition["value"]));
+        }
+    }
+    text
+}
+
+fn backend(backend: &Value) -> String {
+    let to = match (&backend["missing"], &backend["endpoints"]) {
+        (Value::String(why), _) => format!("(missing: {why})"),
+        (_, endpoints) => format!("({})", cell(endpoints)),
+    };
+    format!("{} {} %{to}", cell(&backend["ref"]), cell(&backend["sharePercent"]))
+}
+
+fn listeners(answer: &Value) -> String {
+    let mut table = Table::new(&[
+        "LISTENER",
+        "PROTOCOL",
+        "HOST",
+        "PORT",
+        "BOUND",
+        "ROUTES",
+        "CONNECTIONS",
+        "PROBLEM",
+    ]);
+    for listener in list(&answer["listeners"]) {
+        let live = &listener["live"];
+        table.row([
+            cell(&listener["id"]),
+            cell(&listener["protocol"]),
+            cell(&listener["hostname"]),
+            cell(&listener["port"]),
+            cell(&live["bound"]),
+            cell(&listener["routes"]),
+            cell(&live["connections"]),
+            cell(&live["error"]),
+        ]);
+    }
+    or_none(&table, "no listeners")
+}
+
+fn conflicts(answer: &Value) -> String {
+    let mut table = Table::new(&["NAME", "IN", "MEANS", "ROUTES"]);
+    for conflict in list(&answer["conflicts"]) {
+        let joined = |value: &Value| list(value).map(cell).collect::<Vec<_>>().join(",");
+        let (services, routes) = (joined(&conflict["services"]), joined(&conflict["routes"]));
+        let routes = if routes.is_empty() { "-".to_owned() } else { routes };
+        table.row([cell(&conflict["name"]), services, cell(&conflict["means"]), routes]);
+    }
+    let warnings: String = list(&answer["warnings"])
+        .map(|warning| format!("{}\n", cell(warning)))
+        .collect();
+    or_none(&table, "no conflicts") + &warnings
+}
+
+fn config(answer: &Value) -> String {
+    let mut out = format!(
+        "version {} ({}), in force for {}\n",
+        cell(&answer["version"]),
+        cell(&answer["fingerprint"]),
+        age(&answer["ageSeconds"])
+    );
+    let problem = |p: &Value| {
+        let place = format!("{}:{}:{}", cell(&p["file"]), cell(&p["line"]), cell(&p["column"]));
+        format!(
+            "  {place}: {}: {}; {}\n",
+            cell(&p["path"]),
+            cell(&p["what"]),
+            cell(&p["mend"])
+        )
+    };
+    for warning in list(&answer["warnings"]) {
+        out += &format!("odd:{}", problem(warning));
+    }
+    if answer["refused"].is_object() {
+        out += &format!("what is on disk was refused at {}:\n", cell(&answer["refused"]["at"]));
+        out.extend(list(&answer["refused"]["problems"]).map(problem));
+    }
+    out
+}
+
+/// Seconds as people say them.
+fn age(seconds: &Value) -> String {
+    let Some(seconds) = seconds.as_f64() else {
+        return "-".to_owned();
+    };
+    match seconds {
+        s if s < 60.0 => format!("{s:.0}s"),
+        s if s < 3600.0 => format!("{:.0}m", s / 60.0),
+        s if s < 172_800.0 => format!("{:.0}h", s / 3600.0),
+        s => format!("{:.0}d", s / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_stale_registry_is_shown_with_its_reason() {
+        let answer = json!({"registries": [{"name": "eureka", "kind": "eureka", "address": "http://h/eureka",
+            "session": {"state": "stale", "since": "2026-01-01T00:00:00Z", "ageSeconds": 90.2, "why": "no answer from h"},
+            "services": 2, "servingInstances": 3, "instances": 4, "holds": [], "quarantined": []}]});
+        let text = registries(&answer, false);
+        assert!(
+            text.contains("stale") && text.contains("3/4") && text.contains("2m"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("eureka is stale since 2026-01-01T00:00:00Z: no answer from h\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_route_shows_what_its_backends_stand_for() {
+        let answer = json!({"routes": [{"id": "default/orders", "attachments": [{"listener": "edge/web"}], "hostnames": [],
+            "rules": [{"matches": [{"path": {"type": "PathPrefix", "value": "/orders"}, "method": "GET"}],
+                "backends": [{"ref": "orders.eureka", "sharePercent": 90.0, "endpoints": 2},
+                             {"ref": "gone.eureka", "sharePercent": 10.0, "missing": "no such service"}]}]}]});
+        let text = routes(&answer);
+        assert!(
+            text.contains("GET /orders") && text.contains("orders.eureka 90.0 %(2)"),
+            "{text}"
+        );
+        assert!(text.contains("(missing: no such service)"), "{text}");
+    }
+
+    #[test]
+    fn nothing_to_list_is_said_and_not_shown_as_an_empty_table() {
+        assert_eq!(services(&json!({"services": []}), false), "no services\n");
+    }
+}

@@ -1,0 +1,247 @@
+//! `landfall up` and `landfall gateway`: everything is made and joined in one place, in the order it depends on.
+//!
+//! ```text
+//! config::load ─▶ admin port ─▶ hub ─▶ control ─▶ gateway ─▶ admin pages ─▶ … ─▶ drain ─▶ hub writes last good views
+//! ```
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use landfall_adapters::hub::{Hub, HubOptions};
+use landfall_config::{ConfigFollower, LoadError, follow};
+use landfall_control::{
+    Control, ControlOptions,
+    admin::{AdminServer, Sources},
+    resolve,
+};
+use landfall_gateway::{AccessLogTarget, Gateway, GatewayError, GatewayOptions};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    task::JoinHandle,
+};
+
+use crate::{
+    args::UpArgs,
+    data_path::EngineDataPath,
+    outcome::{Failure, chain},
+};
+
+/// What a process is started with.
+pub struct RunOptions {
+    /// A file or a directory.
+    pub config: PathBuf,
+    /// Where the admin server listens.
+    pub admin: SocketAddr,
+    /// Where last good views are kept.
+    pub data_dir: PathBuf,
+    /// The data path's.
+    pub gateway: GatewayOptions,
+}
+
+/// A running Landfall.
+pub struct Running {
+    hub: Arc<Hub>,
+    control: Control,
+    config: ConfigFollower,
+    gateway: Gateway,
+    admin_end: oneshot::Sender<()>,
+    admin: JoinHandle<std::io::Result<()>>,
+}
+
+impl Running {
+    /// Starts everything. A port that is taken, a broken configuration or a broken certificate fails the start.
+    pub async fn start(options: RunOptions) -> Result<Self, Failure> {
+        let first = landfall_config::load(&options.config).map_err(|error| refused(&error))?;
+        for warning in &first.warnings {
+            tracing::warn!("{warning}");
+        }
+        let unreachable = |error: &dyn std::error::Error| Failure::Unreachable(chain(error));
+        let admin = AdminServer::bind(options.admin).await;
+        let admin =
+            admin.map_err(|error| Failure::Unreachable(format!("{}\nChoose another with --admin.", chain(&error))))?;
+        std::fs::create_dir_all(&options.data_dir).map_err(|error| {
+            Failure::Unreachable(format!(
+                "cannot make {}: {error}\nChoose another with --data-dir.",
+                options.data_dir.display()
+            ))
+        })?;
+        let hub = Arc::new(Hub::start(HubOptions {
+            data_dir: Some(options.data_dir),
+            ..HubOptions::default()
+        }));
+        let config = follow(&options.config, first);
+        let control = Control::start(ControlOptions {
+            config: config.state(),
+            hub: hub.clone(),
+            look_up: resolve::system(),
+        })
+        .await;
+        let gateway = Gateway::start(control.snapshots(), options.gateway).map_err(|error| match &error {
+            GatewayError::Engine(_) => unreachable(&error),
+            GatewayError::AccessLog(_) => {
+                Failure::Unreachable(format!("{}\nChoose another with --access-log.", chain(&error)))
+            }
+        })?;
+        let metrics = hub.metrics();
+        let sources = Sources {
+            control: control.clone(),
+            data_path: Some(Arc::new(EngineDataPath(gateway.engine()))),
+            metrics: vec![Arc::new(move |out: &mut String| metrics.render(out))],
+        };
+        for listener in gateway.engine().listeners() {
+            if let Some(address) = listener.bound {
+                tracing::info!(listener = %listener.id, %address, "listening");
+            }
+        }
+        tracing::info!(address = %admin.address(), "admin server listening");
+        let (admin_end, end) = oneshot::channel::<()>();
+        let ended = async move {
+            let _ = end.await;
+        };
+        let admin = tokio::spawn(admin.serve(sources, ended));
+        Ok(Self {
+            hub,
+            control,
+            config,
+            gateway,
+            admin_end,
+            admin,
+        })
+    }
+
+    /// Waits until calls can be served.
+    pub async fn ready(&self) {
+        let data_path = EngineDataPath(self.gateway.engine());
+        while !self.control.readiness(Some(&data_path)).ready {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Lets calls in flight finish for at most `patience`, writes the last good views, and ends.
+    pub async fn stop(self, patience: Duration) {
+        let cut = self.gateway.drain(patience).await;
+        if cut > 0 {
+            tracing::warn!(connections = cut, "cut what was still open after the drain time");
+        }
+        self.hub.shutdown().await;
+        let _ = self.admin_end.send(());
+        // Whoever still reads from the admin server has had its answer, or has stopped reading.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.admin).await;
+        // The engine joins its threads, which is no work for the control plane's own.
+        let _ = tokio::task::spawn_blocking(move || drop(self.gateway)).await;
+    }
+}
+
+/// Runs until SIGTERM or SIGINT; SIGHUP reads the configuration at once; a second SIGTERM or SIGINT does not wait.
+pub async fn until_told_to_end(args: UpArgs) -> Result<(), Failure> {
+    raise_open_files();
+    let mut signals = Signals::new()?;
+    let running = Running::start(RunOptions {
+        config: args.config,
+        admin: args.admin,
+        data_dir: args.data_dir.unwrap_or_else(default_data_dir),
+        gateway: GatewayOptions {
+            workers: args.workers.unwrap_or(0),
+            map_ports: args.map_port,
+            access_log: AccessLogTarget::parse(&args.access_log),
+        },
+    })
+    .await?;
+    let name = loop {
+        match signals.next().await {
+            Told::Reload => {
+                tracing::info!("SIGHUP: reading the configuration again");
+                running.config.reload_now();
+            }
+            Told::End(name) => break name,
+        }
+    };
+    tracing::info!("{name}: ending; calls in flight have {} s", args.drain_seconds);
+    tokio::select! {
+        () = running.stop(Duration::from_secs(args.drain_seconds)) => {}
+        name = signals.end() => tracing::warn!("{name} again: ending at once"),
+    }
+    Ok(())
+}
+
+/// What a signal tells.
+enum Told {
+    /// To read the configuration at once.
+    Reload,
+    /// To end; by the signal of this name.
+    End(&'static str),
+}
+
+/// The signals a server is sent.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on they are ours to answer.
+    pub fn new() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::Unreachable(format!("cannot listen for signals: {error}")));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for any of them.
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::End("SIGTERM"),
+            _ = self.interrupt.recv() => Told::End("SIGINT"),
+            _ = self.hangup.recv() => Told::Reload,
+        }
+    }
+
+    /// Waits for SIGTERM or SIGINT and returns its name.
+    pub async fn end(&mut self) -> &'static str {
+        loop {
+            if let Told::End(name) = self.next().await {
+                return name;
+            }
+        }
+    }
+}
+
+/// What was wrong with a configuration, with every place. A path that cannot be read is an answer, too: no.
+pub fn refused(error: &LoadError) -> Failure {
+    let problems = error.problems();
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let count = match lines.len() {
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    Failure::No(format!("{}\n{count}; nothing of it is used", lines.join("\n")))
+}
+
+/// systemd's StateDirectory, else the XDG state directory, else a directory below the home, else the temporary one.
+pub fn default_data_dir() -> PathBuf {
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    variable("STATE_DIRECTORY")
+        .or_else(|| Some(variable("XDG_STATE_HOME")?.join("landfall")))
+        .or_else(|| Some(variable("HOME")?.join(".local/state/landfall")))
+        .unwrap_or_else(|| std::env::temp_dir().join("landfall"))
+}
+
+/// The usual soft limit of 1,024 open files is some 500 calls; the hard limit is what the operator meant.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
+    }
+}
