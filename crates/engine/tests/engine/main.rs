@@ -3,4 +3,11 @@
 //! `world` builds snapshots and servers; every other file is about one subject.
 
 mod basics;
+mod filters;
+mod http2;
+mod live;
+mod retries;
+mod slow;
+mod smuggling;
+mod streams;
 mod world;
