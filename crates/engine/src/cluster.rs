@@ -170,7 +170,7 @@ impl ClusterRuntime {
         // The limit is checked by the gate and again while counting in; another call may come between.
         for _ in 0..4 {
             let choice = self.balancer.pick(call, &gate, dice);
-            let choice = choice.or_else(|| self.balancer.pick(call, &gate.with_tried(), dice));
+            let choice = choice.or_else(|| self.balancer.pick(call, &gate.with_tried()?, dice));
             let Some(index) = choice else {
                 return Err(gate.why_closed());
             };

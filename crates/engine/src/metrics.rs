@@ -27,7 +27,7 @@ pub use histogram::Histogram;
 pub use series::{BackendMetrics, ClusterMetrics, RouteMetrics};
 
 /// All figures of one engine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Metrics {
     /// Calls that no rule took: no listener, no route, misdirected, refused.
     pub unrouted: Arc<RouteMetrics>,
@@ -50,20 +50,6 @@ struct Series {
     routes: BTreeMap<(Arc<str>, usize), Arc<RouteMetrics>>,
     backends: BTreeMap<(Arc<str>, usize, BackendRef), Arc<BackendMetrics>>,
     clusters: BTreeMap<ClusterId, Arc<ClusterMetrics>>,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            unrouted: Arc::default(),
-            change_to_first_use: Histogram::default(),
-            access_log_dropped: Arc::default(),
-            connections: Counter::default(),
-            connections_refused: Counter::default(),
-            compiles: Counter::default(),
-            series: Mutex::default(),
-        }
-    }
 }
 
 impl Metrics {

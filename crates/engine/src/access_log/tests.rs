@@ -90,24 +90,31 @@ proptest! {
 
 /// A sink that takes nothing until it is opened.
 #[derive(Clone, Default)]
-struct Door(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+struct Door(Arc<(Mutex<Behind>, Condvar)>);
+
+#[derive(Default)]
+struct Behind {
+    open: bool,
+    text: Vec<u8>,
+}
 
 impl Door {
     fn open(&self) {
-        self.0.0.lock().unwrap().0 = true;
+        self.0.0.lock().unwrap().open = true;
         self.0.1.notify_all();
     }
 
     fn lines(&self) -> usize {
-        self.0.0.lock().unwrap().1.iter().filter(|byte| **byte == b'\n').count()
+        let behind = self.0.0.lock().unwrap();
+        behind.text.iter().filter(|byte| **byte == b'\n').count()
     }
 }
 
 impl Write for Door {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let state = self.0.0.lock().unwrap();
-        let mut state = self.0.1.wait_while(state, |state| !state.0).unwrap();
-        state.1.extend_from_slice(text);
+        let behind = self.0.0.lock().unwrap();
+        let mut behind = self.0.1.wait_while(behind, |behind| !behind.open).unwrap();
+        behind.text.extend_from_slice(text);
         Ok(text.len())
     }
 

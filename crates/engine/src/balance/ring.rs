@@ -14,11 +14,14 @@ use super::Balancer;
 use crate::{
     call::{Call, HeaderView},
     cluster::Gate,
-    moment::{Dice, mix},
+    moment::{Dice, mix, scale},
 };
 
 /// Points of an endpoint with the greatest weight lie between a half of this and this.
 const POINTS: u64 = 256;
+
+/// Points that are looked at for an open endpoint before the rest is searched in order.
+const NEIGHBOURS: usize = 1024;
 
 /// The ring hash balancer.
 #[derive(Debug)]
@@ -86,11 +89,10 @@ impl Balancer for RingHash {
         let place = self.place(call).unwrap_or_else(|| dice.bits());
         let start = self.points.partition_point(|(point, _)| *point < place);
         let (after, before) = (&self.points[start..], &self.points[..start]);
-        after
-            .iter()
-            .chain(before)
-            .map(|(_, index)| *index as usize)
-            .find(|index| gate.admits(*index))
+        let along = after.iter().chain(before).map(|(_, index)| *index as usize);
+        // Where so many neighbours are closed, the order on the circle is no longer worth a walk over all points.
+        let near = along.take(NEIGHBOURS).find(|index| gate.admits(*index));
+        near.or_else(|| gate.open_from(scale(place, gate.members().len().max(1) as u64) as usize))
     }
 }
 

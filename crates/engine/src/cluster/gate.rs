@@ -22,9 +22,9 @@ impl<'g> Gate<'g> {
         }
     }
 
-    /// The same gate with the endpoints tried before let in again.
-    pub(super) fn with_tried(&self) -> Self {
-        Self { tried: None, ..*self }
+    /// The same gate with the endpoints tried before let in again, if there are any.
+    pub(super) fn with_tried(&self) -> Option<Self> {
+        self.tried.map(|_| Self { tried: None, ..*self })
     }
 
     /// All members, open or not.
@@ -49,9 +49,10 @@ impl<'g> Gate<'g> {
     pub fn admits(&self, index: usize) -> bool {
         let state = &self.cluster.members[index].state;
         let limit = self.cluster.policy.limits.max_requests_per_endpoint;
-        !self.tried.is_some_and(|tried| tried.has(index))
-            && !(self.heed_ejections && state.is_ejected(self.now))
-            && limit.is_none_or(|limit| state.in_flight() < limit)
+        let tried = self.tried.is_some_and(|tried| tried.has(index));
+        let ejected = self.heed_ejections && state.is_ejected(self.now);
+        let full = limit.is_some_and(|limit| state.in_flight() >= limit);
+        !(tried || ejected || full)
     }
 
     /// Like [`Gate::admits`], but a new endpoint is refused as often as its share has yet to grow.
