@@ -145,28 +145,18 @@ fn recognise(source: &Source, node: Node, prefix: String, problems: &mut Vec<Pro
         return None;
     };
     let versions = kind.versions();
-    match word("apiVersion") {
-        Some(version) if versions.contains(&version) => {}
-        Some(version) => {
-            let at = node.get("apiVersion").unwrap_or(&node);
-            let what = format!(
+    let version = word("apiVersion");
+    if version.is_none_or(|version| !versions.contains(&version)) {
+        let at = node.get("apiVersion").unwrap_or(&node);
+        let what = match version {
+            Some(version) => format!(
                 "`{}` is not the apiVersion of a {}",
                 version.escape_debug(),
                 kind.name()
-            );
-            problems.push(refuse(at, "apiVersion", what, format!("write `{}`", versions[0])));
-            return None;
-        }
-        None => {
-            let at = node.get("apiVersion").unwrap_or(&node);
-            problems.push(refuse(
-                at,
-                "apiVersion",
-                "no apiVersion".into(),
-                format!("write `{}`", versions[0]),
-            ));
-            return None;
-        }
+            ),
+            None => "no apiVersion".to_owned(),
+        };
+        problems.push(refuse(at, "apiVersion", what, format!("write `{}`", versions[0])));
     }
 
     let broken = check(source, &node, kind.shape(), &prefix, problems);
@@ -199,7 +189,7 @@ fn check(source: &Source, node: &Node, shape: &Shape, prefix: &str, problems: &m
             what,
             mend,
         } = fault;
-        // A place that the YAML reader has already complained about gets no second complaint.
+        // A place that has been complained about already gets no second complaint.
         if !problems[..before].iter().any(|p| (p.line, p.column) == (line, column)) {
             problems.push(Problem {
                 file: source.name.clone(),

@@ -96,17 +96,19 @@ impl LoadError {
 /// The one of `known` that `word` was probably meant to be.
 pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
+    let near = |candidate: &'a str| {
+        let other = candidate.to_lowercase();
+        let distance = strsim::damerau_levenshtein(&lower, &other);
+        // A word cut short or drawn out is meant more often than a word of that distance.
+        let extends = lower.len() >= 4 && (other.starts_with(&lower) || lower.starts_with(&other) && other.len() >= 4);
+        let near = distance <= (candidate.chars().count() / 3).max(1);
+        (near || extends).then_some((!near, distance, candidate))
+    };
     known
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .filter_map(near)
+        .min()
+        .map(|(.., candidate)| candidate)
 }
 
 /// `did you mean `x`?` when something is close, else a list of all.
@@ -139,6 +141,7 @@ mod tests {
         let known = ["hostnames", "parentRefs", "rules"];
         assert_eq!(closest("hostnmaes", known), Some("hostnames"));
         assert_eq!(closest("parentrefs", known), Some("parentRefs"));
+        assert_eq!(closest("parent", known), Some("parentRefs"));
         assert_eq!(closest("zebra", known), None);
         assert_eq!(suggestion("zebra", known), "write one of hostnames, parentRefs, rules");
     }

@@ -227,11 +227,11 @@ fn allows(allowed: Option<&AllowedRoutes>, route: &Document, gateway: &Document,
     let namespace = match allowed.namespaces.from {
         FromNamespaces::All => true,
         FromNamespaces::Same => route.namespace == gateway.namespace,
-        FromNamespaces::Selector => allowed
-            .namespaces
-            .selector
-            .as_ref()
-            .is_some_and(|selector| selects(selector, &route.namespace, names)),
+        // Without a selector it is a problem of the listener, reported there.
+        FromNamespaces::Selector => {
+            let selector = allowed.namespaces.selector.as_ref();
+            selector.is_none_or(|selector| selects(selector, &route.namespace, names))
+        }
     };
     kind && namespace
 }

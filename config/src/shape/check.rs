@@ -46,6 +46,7 @@ impl Check<'_> {
     fn node(&mut self, node: &Node, shape: &Shape, path: &str, about: &str) {
         match (shape, &node.content) {
             (Shape::Any, _) => {}
+            (_, Content::Scalar(scalar)) if scalar.unresolved => drop(self.broken.insert(node.id)),
             (Shape::Text(text), Content::Scalar(scalar)) => self.text(node, scalar, text, path, about),
             (Shape::Integer { min, max, mend }, Content::Scalar(scalar)) => {
                 let mend = || {

@@ -102,6 +102,7 @@ impl Build<'_> {
                     let mut scalar = Scalar {
                         text: text.into_owned(),
                         written: None,
+                        unresolved: false,
                         plain,
                     };
                     if !open.last().is_some_and(Open::wants_key) {
@@ -111,6 +112,7 @@ impl Build<'_> {
                             Err((what, mend)) => {
                                 let problem = self.problem(place.0, place.1, &open, what, mend);
                                 self.problems.push(problem);
+                                scalar.unresolved = true;
                             }
                         }
                     }

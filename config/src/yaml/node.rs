@@ -41,6 +41,8 @@ pub(crate) struct Scalar {
     pub text: String,
     /// As written, when variables were filled in; only this is ever shown.
     pub written: Option<String>,
+    /// A variable in it could not be filled in, which has been reported.
+    pub unresolved: bool,
     /// Without quotes, so that `8080`, `true` and `null` are not texts.
     pub plain: bool,
 }
