@@ -2,33 +2,30 @@
 //!
 //! Next on the path: [`hub`](crate::hub), which follows it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::{Arc, OnceLock};
 
-use landfall_config::kinds::registry::RegistrySpec;
-use landfall_model::RegistryName;
+use landfall_config::{RegistryConfig, kinds::registry::RegistrySpec};
 
 use crate::{
-    ConnectError, Registry, RegistryError, Reports, brake::Brake, file::FileRegistry, static_::StaticRegistry,
+    ConnectError, Registry, RegistryError, Reports, brake::Brake, consul::Consul, embedded::Embedded, eureka::Eureka,
+    file::FileRegistry, static_::StaticRegistry, zookeeper::ZooKeeper,
 };
-
-/// One registry of the configuration.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RegistryConfig {
-    /// `metadata.name`.
-    pub name: RegistryName,
-    /// `spec`.
-    pub spec: RegistrySpec,
-    /// The directory that relative paths in it start from.
-    pub base: PathBuf,
-}
 
 /// Makes a registry. Nothing is asked of it yet, but addresses it listens on are taken.
 pub fn connect(config: &RegistryConfig) -> Result<Arc<dyn Registry>, ConnectError> {
     let spec = &config.spec;
-    Ok(if let Some(file) = &spec.file {
+    Ok(if let Some(eureka) = &spec.eureka {
+        Arc::new(Eureka::new(eureka)?)
+    } else if let Some(consul) = &spec.consul {
+        Arc::new(Consul::new(consul)?)
+    } else if let Some(zookeeper) = &spec.zookeeper {
+        Arc::new(ZooKeeper::new(zookeeper)?)
+    } else if let Some(file) = &spec.file {
         Arc::new(FileRegistry::new(config.base.join(&file.path)))
     } else if let Some(listed) = &spec.static_ {
         Arc::new(StaticRegistry::new(listed.clone()))
+    } else if let Some(embedded) = &spec.embedded {
+        Arc::new(Embedded::new(embedded)?)
     } else {
         return Err(ConnectError::BadUrl {
             field: "spec".to_owned(),
@@ -43,7 +40,10 @@ pub(crate) fn connect_or_retry(config: &RegistryConfig) -> (Arc<dyn Registry>, O
     match connect(config) {
         Ok(registry) => (registry, None),
         Err(error) => {
-            let later = Later { config: config.clone() };
+            let later = Later {
+                config: config.clone(),
+                made: OnceLock::new(),
+            };
             (Arc::new(later), Some(error))
         }
     }
@@ -115,6 +115,17 @@ fn without_credentials(url: &str) -> String {
 /// A registry that could not be made when it was configured.
 struct Later {
     config: RegistryConfig,
+    /// Once it could be: an embedded registry must outlive its sessions.
+    made: OnceLock<Arc<dyn Registry>>,
+}
+
+impl Later {
+    fn make(&self) -> Result<&Arc<dyn Registry>, ConnectError> {
+        match self.made.get() {
+            Some(made) => Ok(made),
+            None => connect(&self.config).map(|made| self.made.get_or_init(|| made)),
+        }
+    }
 }
 
 #[async_trait::async_trait]
@@ -128,7 +139,7 @@ impl Registry for Later {
     }
 
     async fn follow(&self, reports: &Reports) -> RegistryError {
-        match connect(&self.config) {
+        match self.make() {
             Ok(registry) => registry.follow(reports).await,
             Err(error) => RegistryError::NotReady {
                 address: self.address(),
@@ -153,7 +164,11 @@ fn with_causes(error: &ConnectError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use landfall_config::kinds::registry::{BrakeSpec, EmbeddedListener, EmbeddedSpec, EurekaSpec, StaticSpec};
+
+    use landfall_model::RegistryName;
 
     use super::*;
 

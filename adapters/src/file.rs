@@ -28,6 +28,8 @@ const POLL: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_millis(50);
 /// Times a bad content is read again before it is believed to be bad.
 const LOOKS: u32 = 4;
+/// Problems of a file that are told.
+const SHOWN: usize = 3;
 /// Larger files are refused.
 const LARGEST: u64 = 16 << 20;
 
@@ -75,14 +77,23 @@ impl FileRegistry {
     }
 
     fn understand(&self, bytes: &[u8]) -> Result<Vec<Knowledge>, RegistryError> {
-        let text =
-            std::str::from_utf8(bytes).map_err(|error| self.malformed(format!("it is no UTF-8: {error}"), ""))?;
-        if text.trim().is_empty() {
-            // Nobody writes an empty file to say that all services are gone, but many writers truncate first.
+        let text = String::from_utf8_lossy(bytes);
+        if text
+            .lines()
+            .map(str::trim)
+            .all(|line| matches!(line, "" | "---") || line.starts_with('#'))
+        {
+            // Nobody empties a file to say that all services are gone, but many writers truncate first.
             return Err(self.malformed("it is empty; for no services write `services: []`".to_owned(), ""));
         }
-        let spec: landfall_config::kinds::registry::StaticSpec =
-            serde_saphyr::from_str(text).map_err(|error| self.malformed(error.to_string(), text))?;
+        let spec = landfall_config::read_services(bytes, &self.address()).map_err(|problems| {
+            let first: Vec<String> = problems.iter().take(SHOWN).map(ToString::to_string).collect();
+            let more = match problems.len().saturating_sub(SHOWN) {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            self.malformed(format!("{}{more}", first.join(" | ")), &text)
+        })?;
         Ok(static_::knowledge(&spec.services))
     }
 

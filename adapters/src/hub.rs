@@ -13,8 +13,9 @@
 //!
 //! Next on the path: `control` composes the world with the rules.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io::ErrorKind, path::PathBuf, sync::Arc, time::Duration};
 
+use landfall_config::RegistryConfig;
 use landfall_model::{RegistryName, World};
 use tokio::{
     sync::{Mutex, watch},
@@ -22,11 +23,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use crate::{
-    ConnectError,
-    connect::{self, RegistryConfig},
-    store::Store,
-};
+use crate::{ConnectError, Registry, connect, store::Store};
 
 mod entry;
 mod follower;
@@ -37,6 +34,10 @@ mod probe;
 use follower::{Follower, Handle, Order};
 pub use metrics::Metrics;
 pub use probe::{Probe, TcpProbe};
+
+/// A port in use is tried this often before it is an error.
+const PORT_TRIES: u32 = 5;
+const PORT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a hub needs besides its registries.
 #[derive(Default)]
@@ -133,7 +134,7 @@ impl Hub {
             let Some(Followed { config, handle }) = followed.get(&name) else {
                 continue;
             };
-            let (registry, error) = connect::connect_or_retry(config);
+            let (registry, error) = reconnect(config).await;
             if let Some(error) = error {
                 warn!(registry = %name, %error, "the registry cannot be followed");
                 errors.push((name, error));
@@ -181,6 +182,19 @@ impl Hub {
             *world = Arc::new(World { registries });
         });
     }
+}
+
+/// Makes a registry; the port it wants may be on its way to being closed by its predecessor.
+async fn reconnect(config: &RegistryConfig) -> (Arc<dyn Registry>, Option<ConnectError>) {
+    for _ in 0..PORT_TRIES {
+        match connect::connect_or_retry(config) {
+            (_, Some(ConnectError::Bind { source, .. })) if source.kind() == ErrorKind::AddrInUse => {
+                tokio::time::sleep(PORT_PAUSE).await;
+            }
+            made => return made,
+        }
+    }
+    connect::connect_or_retry(config)
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ async fn a_swapped_symlink_is_followed() {
 async fn a_truncated_file_ends_the_session_and_says_nothing() {
     for (truncated, told) in [
         ("", "empty"),
-        ("services:\n  - name: ord", "instances"),
+        ("services:\n  - name: ord", "services.yaml:"),
         ("services: [{", ""),
     ] {
         let (_directory, path) = file(ORDERS);
@@ -134,7 +134,8 @@ async fn what_is_no_list_of_services_is_malformed_with_the_place() {
             "services:\n  - name: orders\n    instances: []\n    extra: 1\n",
             "extra",
         ),
-        ("services: 7\n", "line 1"),
+        ("services: 7\n", "services.yaml:1:"),
+        ("# nothing but a comment\n---\n", "empty"),
         ("\u{0}", ""),
         ("a: &a [*a]\n", ""),
     ] {
@@ -166,4 +167,18 @@ async fn a_file_that_grows_without_end_is_refused() {
         .unwrap();
     let error = Session::open(path).ends().await;
     assert!(error.to_string().contains("larger than"), "{error}");
+}
+
+#[tokio::test]
+async fn one_bad_entry_is_quarantined_and_the_rest_of_the_file_is_used() {
+    let (_directory, path) = file("services: [{ name: orders, instances: ['127.0.0.1', '127.0.0.1:8001'] }]");
+    let mut session = Session::open(path);
+    let Some(Knowledge::Service {
+        instances, quarantined, ..
+    }) = session.news().await
+    else {
+        panic!("a service is said first");
+    };
+    assert_eq!(&*instances[0].id, "127.0.0.1:8001");
+    assert_eq!(&*quarantined[0].record, "127.0.0.1");
 }

@@ -1,6 +1,8 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use landfall_config::kinds::registry::{FileSpec, RegistrySpec, StaticInstance, StaticService, StaticSpec};
+use landfall_config::kinds::registry::{
+    EmbeddedListener, EmbeddedSpec, FileSpec, RegistrySpec, StaticInstance, StaticService, StaticSpec,
+};
 use landfall_model::{Freshness, RegistryView, world::Session};
 
 use super::*;
@@ -261,4 +263,47 @@ async fn a_registry_that_cannot_be_made_is_reported_and_shown_and_does_not_hurt_
     })
     .await;
     assert!(!view(&world, "nothing").unwrap().is_ready());
+}
+
+fn embedded(registry: &str, address: &str) -> RegistryConfig {
+    let eureka = EmbeddedListener {
+        address: address.to_owned(),
+    };
+    RegistryConfig {
+        name: name(registry),
+        spec: RegistrySpec {
+            embedded: Some(EmbeddedSpec { eureka }),
+            ..RegistrySpec::default()
+        },
+        base: PathBuf::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_registry_whose_port_is_in_use_is_reported_and_made_when_the_port_is_free() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let hub = hub(None, Probed::Unknown);
+    let errors = hub.set_registries(vec![embedded("own", &address)]).await;
+    assert!(
+        matches!(&errors[..], [(_, ConnectError::Bind { address: told, .. })] if *told == address),
+        "{errors:?}"
+    );
+    wait(&hub, |world| matches!(&view(world, "own").unwrap().session, Session::Stale { why, .. } if why.contains("cannot listen"))).await;
+    drop(taken);
+    wait(&hub, |world| is_live(world, "own")).await;
+}
+
+#[tokio::test]
+async fn a_port_can_move_from_one_registry_to_another() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let hub = hub(None, Probed::Unknown);
+    assert!(hub.set_registries(vec![embedded("a", &free)]).await.is_empty());
+    wait(&hub, |world| is_live(world, "a")).await;
+    assert!(hub.set_registries(vec![embedded("b", &free)]).await.is_empty());
+    wait(&hub, |world| is_live(world, "b") && view(world, "a").is_none()).await;
 }
