@@ -1,0 +1,505 @@
+//! The state of an Eureka server: who is registered, how long their leases last, what changed lately.
+//!
+//! Pure: no clock and no socket. Every operation is handed the [`Moment`] it happens at, so any history can
+//! be played again. [`surface`](super::surface) puts it on HTTP; `embedded` follows it without HTTP.
+//!
+//! The rules are those of Netflix's server, as far as its clients can see them:
+//! - **Leases** ([`lease`]): before the first heartbeat a lease ends one duration after the registration,
+//!   after it *two* durations after the last heartbeat. That is a known slip of the original (a renewal stores
+//!   now + duration, the check adds the duration again) on which its users' settings rest. There is no
+//!   self-preservation: what has not renewed for that long is gone.
+//! - **Statuses** ([`Book::register`]): DOWN, STARTING and UNKNOWN are taken as they come; else an
+//!   override wins; else an UP or OUT_OF_SERVICE instance keeps its status over a new registration.
+//! - **lastDirtyTimestamp**: a registration older than what is known renews the lease but changes nothing; a
+//!   heartbeat newer than what is known is answered *unknown*, so that the client registers again.
+//! - **Delta**: the last three minutes, one entry for each instance, with the hash of the full registry.
+//!
+//! Different on purpose: a status that changes with a heartbeat shows in the delta; an override is stored even
+//! if the instance already has that status; `versions__delta` grows with every change, in full answers too.
+
+use std::collections::{BTreeMap, HashMap};
+
+use landfall_model::Status;
+
+use self::lease::Lease;
+use super::wire::{Action, Application, Applications, InstanceInfo, census::Census};
+
+pub mod lease;
+
+/// A moment by two clocks, both in ms: one that only goes forward, and the one on the wall (since 1970).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// For leases and windows.
+    pub steady: u64,
+    /// For the timestamps in records.
+    pub wall: i64,
+}
+
+/// What a registry takes at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Instances, all applications together.
+    pub instances: usize,
+    /// Bytes of keys and values of one instance's metadata.
+    pub metadata_bytes: usize,
+    /// Bytes of any other text of an instance.
+    pub text_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            instances: 50_000,
+            metadata_bytes: 64 << 10,
+            text_bytes: 4 << 10,
+        }
+    }
+}
+
+/// Why an operation was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such instance, or the client knows more than we do: it shall register (again).
+    #[error("no such instance")]
+    Unknown,
+    /// The record lacks something; the text is what Netflix's server says.
+    #[error("{0}")]
+    Invalid(String),
+    /// The record is larger than the limits.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The registry is full.
+    #[error("the registry holds {0} instances, which is its limit")]
+    Full(usize),
+}
+
+/// How long a change stays in the delta, ms. (Eureka's `retentionTimeInMSInDeltaQueue`.)
+pub const DELTA_WINDOW: u64 = 180_000;
+/// How long an override lives after its last use, ms.
+pub const OVERRIDE_LIFE: u64 = 3_600_000;
+
+/// The registry.
+#[derive(Debug, Default)]
+pub struct Book {
+    limits: Limits,
+    applications: BTreeMap<String, BTreeMap<String, Lease>>,
+    /// By instance id alone, as the original keeps them.
+    overrides: HashMap<String, (Status, u64)>,
+    recent: BTreeMap<(String, String), Recent>,
+    /// When each application last changed, as a version; those without instances are dropped.
+    touched: BTreeMap<String, u64>,
+    version: u64,
+}
+
+#[derive(Debug)]
+struct Recent {
+    at: u64,
+    /// The record at its end; `None` while it is still registered.
+    removed: Option<Box<InstanceInfo>>,
+}
+
+impl Book {
+    /// An empty registry.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// Grows with every change that readers can see, except renewal times.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many instances are registered.
+    pub fn len(&self) -> usize {
+        self.applications.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether nobody is registered.
+    pub fn is_empty(&self) -> bool {
+        self.applications.is_empty()
+    }
+
+    /// Registers an instance, or registers it again. `app` is from the path, in any case.
+    pub fn register(&mut self, app: &str, mut info: InstanceInfo, now: Moment) -> Result<(), Refusal> {
+        let app = app.to_uppercase();
+        check(&app, &info, &self.limits)?;
+        let id = info.instance_id.clone();
+        let known = self.lease(&app, &id);
+        if known.is_none() && self.len() >= self.limits.instances {
+            return Err(Refusal::Full(self.limits.instances));
+        }
+        info.app = app.clone();
+        let incoming = info.status.unwrap_or(Status::Up);
+        let dirty = info.last_dirty.unwrap_or(now.wall);
+        info.status = Some(incoming);
+        info.last_dirty = Some(dirty);
+        if let Some(known) = known.filter(|known| known.info.last_dirty > Some(dirty)) {
+            info = known.info.clone();
+        }
+        if info.overridden != Status::Unknown && self.override_of(&id, now).is_none() {
+            self.overrides.insert(id.clone(), (info.overridden, now.steady));
+        }
+        if let Some(status) = self.override_of(&id, now) {
+            info.overridden = status;
+        }
+        let existing = self.lease(&app, &id).map(|known| known.info.known_status());
+        info.status = Some(self.status_rule(&id, info.known_status(), existing, now));
+        info.action = Some(Action::Added);
+        info.last_updated = now.wall;
+        let before = self.lease(&app, &id).map(|known| known.info.lease);
+        let lease = Lease::new(info, before, now);
+        self.applications
+            .entry(app.clone())
+            .or_default()
+            .insert(id.clone(), lease);
+        self.changed(app, id, None, now);
+        Ok(())
+    }
+
+    /// A heartbeat. `dirty` is the client's `lastDirtyTimestamp`, if it sent one.
+    pub fn renew(&mut self, app: &str, id: &str, dirty: Option<i64>, now: Moment) -> Result<(), Refusal> {
+        let app = app.to_uppercase();
+        let current = self.lease(&app, id).ok_or(Refusal::Unknown)?.info.known_status();
+        let status = self.status_rule(id, current, Some(current), now);
+        // The original fails the renewal of an UNKNOWN instance, so its client registers again.
+        if status == Status::Unknown {
+            return Err(Refusal::Unknown);
+        }
+        let lease = self.lease_mut(&app, id).ok_or(Refusal::Unknown)?;
+        lease.renew(now);
+        let known = lease.info.last_dirty;
+        if status != current {
+            lease.set_status(status, now);
+            lease.info.action = Some(Action::Modified);
+            self.changed(app, id.to_owned(), None, now);
+        }
+        match dirty {
+            Some(dirty) if Some(dirty) > known => Err(Refusal::Unknown),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes an instance out.
+    pub fn cancel(&mut self, app: &str, id: &str, now: Moment) -> Result<(), Refusal> {
+        let app = app.to_uppercase();
+        self.remove(&app, id, now).then_some(()).ok_or(Refusal::Unknown)
+    }
+
+    /// Overrides the status until it is taken back, the instance is cancelled, or nobody asks for an hour.
+    pub fn set_override(
+        &mut self,
+        app: &str,
+        id: &str,
+        status: Status,
+        dirty: Option<i64>,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let app = app.to_uppercase();
+        let lease = self.lease_mut(&app, id).ok_or(Refusal::Unknown)?;
+        lease.override_status(status, status, dirty, now);
+        self.overrides.insert(id.to_owned(), (status, now.steady));
+        self.changed(app, id.to_owned(), None, now);
+        Ok(())
+    }
+
+    /// Takes the override back. Without a status to go on with, the instance is UNKNOWN until its next
+    /// heartbeat, which makes it register again.
+    pub fn remove_override(
+        &mut self,
+        app: &str,
+        id: &str,
+        status: Option<Status>,
+        dirty: Option<i64>,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let app = app.to_uppercase();
+        let lease = self.lease_mut(&app, id).ok_or(Refusal::Unknown)?;
+        lease.renew(now);
+        if self.overrides.remove(id).is_some() {
+            if let Some(lease) = self.lease_mut(&app, id) {
+                lease.override_status(status.unwrap_or(Status::Unknown), Status::Unknown, dirty, now);
+            }
+            self.changed(app, id.to_owned(), None, now);
+        }
+        Ok(())
+    }
+
+    /// Adds and replaces metadata. As in the original this registers the instance again.
+    pub fn add_metadata(
+        &mut self,
+        app: &str,
+        id: &str,
+        pairs: impl IntoIterator<Item = (String, String)>,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let mut info = self
+            .lease(&app.to_uppercase(), id)
+            .ok_or(Refusal::Unknown)?
+            .info
+            .clone();
+        info.metadata.extend(pairs);
+        self.register(app, info, now)
+    }
+
+    /// Ends the leases that have run out. Returns how many.
+    pub fn expire(&mut self, now: Moment) -> usize {
+        let over: Vec<(String, String)> = self
+            .applications
+            .iter()
+            .flat_map(|(app, leases)| leases.iter().map(move |(id, lease)| (app, id, lease)))
+            .filter(|(_, _, lease)| lease.is_over(now))
+            .map(|(app, id, _)| (app.clone(), id.clone()))
+            .collect();
+        for (app, id) in &over {
+            self.remove(app, id, now);
+        }
+        self.recent
+            .retain(|_, recent| now.steady.saturating_sub(recent.at) <= DELTA_WINDOW);
+        self.overrides
+            .retain(|_, (_, used)| now.steady.saturating_sub(*used) <= OVERRIDE_LIFE);
+        over.len()
+    }
+
+    /// Everything.
+    pub fn all(&self) -> Applications {
+        self.answer(|_| true)
+    }
+
+    /// What changed in the last three minutes, with the hash of everything.
+    pub fn delta(&self, now: Moment) -> Applications {
+        let mut applications: BTreeMap<&str, Vec<InstanceInfo>> = BTreeMap::new();
+        for ((app, id), recent) in &self.recent {
+            if now.steady.saturating_sub(recent.at) > DELTA_WINDOW {
+                continue;
+            }
+            let info = match &recent.removed {
+                Some(removed) => Some((**removed).clone()),
+                None => self.lease(app, id).map(|lease| lease.info.clone()),
+            };
+            applications.entry(app).or_default().extend(info);
+        }
+        Applications {
+            version: Some(self.version.to_string()),
+            hash: Some(self.census().to_string()),
+            applications: applications
+                .into_iter()
+                .map(|(name, instances)| Application {
+                    name: name.to_owned(),
+                    instances,
+                    unreadable: Vec::new(),
+                })
+                .collect(),
+            unreadable: Vec::new(),
+        }
+    }
+
+    /// One application, in any case; `None` if nobody of it is registered.
+    pub fn application(&self, app: &str) -> Option<Application> {
+        let name = app.to_uppercase();
+        let leases = self.applications.get(&name)?;
+        Some(Application {
+            instances: leases.values().map(|lease| lease.info.clone()).collect(),
+            name,
+            unreadable: Vec::new(),
+        })
+    }
+
+    /// One instance.
+    pub fn instance(&self, app: &str, id: &str) -> Option<&InstanceInfo> {
+        self.lease(&app.to_uppercase(), id).map(|lease| &lease.info)
+    }
+
+    /// The first instance with that id in any application.
+    pub fn instance_by_id(&self, id: &str) -> Option<&InstanceInfo> {
+        self.applications
+            .values()
+            .find_map(|leases| leases.get(id))
+            .map(|lease| &lease.info)
+    }
+
+    /// Everybody under a VIP, or a secure VIP; case counts. Nobody is an empty list.
+    pub fn vip(&self, vip: &str, secure: bool) -> Applications {
+        let mut answer = self.answer(|info| {
+            let stated = if secure { &info.secure_vip } else { &info.vip };
+            stated.iter().flat_map(|list| list.split(',')).any(|one| one == vip)
+        });
+        let census: Census = answer
+            .applications
+            .iter()
+            .flat_map(|application| application.instances.iter().map(InstanceInfo::known_status))
+            .collect();
+        answer.hash = Some(census.to_string());
+        answer
+    }
+
+    /// Applications that changed after that version and still have instances.
+    pub fn changed_since(&self, version: u64) -> impl Iterator<Item = &str> {
+        self.touched
+            .iter()
+            .filter(move |(_, touched)| **touched > version)
+            .map(|(app, _)| app.as_str())
+    }
+
+    fn answer(&self, keep: impl Fn(&InstanceInfo) -> bool) -> Applications {
+        let applications = self.applications.iter().map(|(name, leases)| Application {
+            name: name.clone(),
+            instances: leases
+                .values()
+                .filter(|lease| keep(&lease.info))
+                .map(|lease| lease.info.clone())
+                .collect(),
+            unreadable: Vec::new(),
+        });
+        Applications {
+            version: Some(self.version.to_string()),
+            hash: Some(self.census().to_string()),
+            applications: applications.filter(|one| !one.instances.is_empty()).collect(),
+            unreadable: Vec::new(),
+        }
+    }
+
+    fn census(&self) -> Census {
+        self.applications
+            .values()
+            .flat_map(BTreeMap::values)
+            .map(|lease| lease.info.known_status())
+            .collect()
+    }
+
+    /// The status an instance gets: the first rule that fits (Netflix/eureka: `registry/rule`).
+    fn status_rule(&mut self, id: &str, incoming: Status, existing: Option<Status>, now: Moment) -> Status {
+        let serves = |status: &Status| matches!(status, Status::Up | Status::OutOfService);
+        if !serves(&incoming) {
+            return incoming;
+        }
+        self.override_of(id, now)
+            .or(existing.filter(serves))
+            .unwrap_or(incoming)
+    }
+
+    fn override_of(&mut self, id: &str, now: Moment) -> Option<Status> {
+        let (status, used) = self.overrides.get_mut(id)?;
+        if now.steady.saturating_sub(*used) > OVERRIDE_LIFE {
+            return None;
+        }
+        *used = now.steady;
+        Some(*status)
+    }
+
+    fn lease(&self, app: &str, id: &str) -> Option<&Lease> {
+        self.applications.get(app)?.get(id)
+    }
+
+    fn lease_mut(&mut self, app: &str, id: &str) -> Option<&mut Lease> {
+        self.applications.get_mut(app)?.get_mut(id)
+    }
+
+    fn remove(&mut self, app: &str, id: &str, now: Moment) -> bool {
+        let Some(leases) = self.applications.get_mut(app) else {
+            return false;
+        };
+        let Some(lease) = leases.remove(id) else {
+            return false;
+        };
+        if leases.is_empty() {
+            self.applications.remove(app);
+        }
+        self.overrides.remove(id);
+        let mut info = lease.info;
+        info.action = Some(Action::Deleted);
+        info.last_updated = now.wall;
+        info.lease.evicted = now.wall;
+        self.changed(app.to_owned(), id.to_owned(), Some(Box::new(info)), now);
+        true
+    }
+
+    fn changed(&mut self, app: String, id: String, removed: Option<Box<InstanceInfo>>, now: Moment) {
+        self.version += 1;
+        if self.applications.contains_key(&app) {
+            self.touched.insert(app.clone(), self.version);
+        } else {
+            self.touched.remove(&app);
+        }
+        self.recent.insert(
+            (app, id),
+            Recent {
+                at: now.steady,
+                removed,
+            },
+        );
+        // Someone who registers under ever new ids must not fill the memory. Readers of the delta that miss
+        // an entry for it see that the hash disagrees, and fetch everything.
+        while self.recent.len() > self.limits.instances.saturating_mul(2) {
+            let oldest = self.recent.iter().min_by_key(|(_, recent)| recent.at);
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else {
+                break;
+            };
+            self.recent.remove(&key);
+        }
+    }
+}
+
+/// What Netflix's server checks, in its order and words, and then our own limits.
+fn check(app: &str, info: &InstanceInfo, limits: &Limits) -> Result<(), Refusal> {
+    let invalid = |text: &str| Err(Refusal::Invalid(text.to_owned()));
+    match () {
+        () if info.instance_id.is_empty() => return invalid("Missing instanceId"),
+        () if info.host_name.is_empty() => return invalid("Missing hostname"),
+        () if info.ip.is_empty() => return invalid("Missing ip address"),
+        () if info.app.is_empty() => return invalid("Missing appName"),
+        () if !info.app.eq_ignore_ascii_case(app) && info.app.to_uppercase() != app => {
+            return Err(Refusal::Invalid(format!(
+                "Mismatched appName, expecting {app} but was {}",
+                info.app
+            )));
+        }
+        () => {}
+    }
+    match &info.data_center {
+        None => return invalid("Missing dataCenterInfo"),
+        Some(center) if center.name.is_empty() => return invalid("Missing dataCenterInfo Name"),
+        Some(_) => {}
+    }
+    for (name, port) in [("port", info.port), ("securePort", info.secure_port)] {
+        if !(0..=65_535).contains(&port.number) {
+            return Err(Refusal::Invalid(format!("{name} is no number from 0 to 65535")));
+        }
+    }
+    let size = |map: &BTreeMap<String, String>| map.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    let center = info.data_center.as_ref().map_or(0, |center| size(&center.metadata));
+    if size(&info.metadata) + center > limits.metadata_bytes {
+        return Err(Refusal::TooLarge(format!(
+            "metadata of more than {} bytes",
+            limits.metadata_bytes
+        )));
+    }
+    let texts = [&info.instance_id, &info.host_name, &info.ip, &info.app];
+    let optional = [
+        &info.app_group,
+        &info.sid,
+        &info.home_page,
+        &info.status_page,
+        &info.health_check,
+        &info.secure_health_check,
+        &info.vip,
+        &info.secure_vip,
+        &info.asg,
+    ];
+    match texts
+        .into_iter()
+        .chain(optional.into_iter().flatten())
+        .find(|text| text.len() > limits.text_bytes)
+    {
+        Some(_) => Err(Refusal::TooLarge(format!(
+            "a text of more than {} bytes",
+            limits.text_bytes
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,360 @@
+//! Eureka's REST surface over a [`Book`]: paths, formats, status codes and bodies as real clients need them.
+//!
+//! ```text
+//! request ──▶ path ──▶ Operation ──▶ Book ──▶ answer
+//!             /eureka/… = /eureka/v2/…        200/204/404 with an empty body, or a list in JSON or XML
+//! ```
+//!
+//! - JSON only if `Accept` contains the word `json`, else XML: python's client says nothing and reads XML.
+//! - Errors have no body but for the 400 of a registration, whose plain text says what is missing: Spring's
+//!   older clients try to read the body of a 404.
+//! - A registration is answered 204, a cancel 200: JavaScript's client takes nothing else.
+//!
+//! Not answered: peer replication (nobody is told that we are a peer), ASG and server status.
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    response::Response,
+};
+use flate2::{Compression, write::GzEncoder};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY},
+    request::Parts,
+};
+use landfall_model::Status;
+use percent_encoding::percent_decode_str;
+use tokio::sync::watch;
+
+use super::{
+    book::{Book, Limits, Moment, Refusal},
+    wire::{Format, exact_status, read, write},
+};
+
+/// The largest registration that is read.
+pub const MAX_BODY: usize = 1 << 20;
+/// How long a client may take to send one.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A book with a clock, shared by everyone who answers from it.
+#[derive(Debug)]
+pub struct Shared {
+    book: Mutex<Book>,
+    started: Instant,
+    version: watch::Sender<u64>,
+}
+
+impl Shared {
+    /// An empty registry.
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            book: Mutex::new(Book::new(limits)),
+            started: Instant::now(),
+            version: watch::Sender::new(0),
+        })
+    }
+
+    /// The moment it is.
+    pub fn now(&self) -> Moment {
+        let wall = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Moment {
+            steady: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            wall: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Looks at the book.
+    pub fn read<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Changes the book, and wakes those who follow if there is something new to see.
+    pub fn write<T>(&self, change: impl FnOnce(&mut Book, Moment) -> T) -> T {
+        let mut book = self.lock();
+        let result = change(&mut book, self.now());
+        let version = book.version();
+        self.version
+            .send_if_modified(|seen| std::mem::replace(seen, version) != version);
+        result
+    }
+
+    /// The book's version, as it changes.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    // No operation of the book leaves it half changed, and one that panicked must not silence a registry.
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The HTTP service.
+pub fn router(shared: Arc<Shared>) -> Router {
+    Router::new().fallback(answer).with_state(shared)
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Operation {
+    All,
+    Delta,
+    Application(String),
+    Register(String),
+    Instance(String, String),
+    Renew(String, String),
+    Cancel(String, String),
+    SetStatus(String, String),
+    RemoveStatus(String, String),
+    Metadata(String, String),
+    ById(String),
+    Vip { name: String, secure: bool },
+}
+
+/// Which operation it is; `Err` with 404 or 405 if none.
+fn operation(method: &Method, path: &str) -> Result<Operation, StatusCode> {
+    let decoded: Vec<String> = path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned())
+        .collect();
+    let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
+    let rest = match parts.as_slice() {
+        ["eureka", version, rest @ ..] if version.eq_ignore_ascii_case("v2") => rest,
+        ["eureka", rest @ ..] => rest,
+        _ => return Err(StatusCode::NOT_FOUND),
+    };
+    let read = matches!(*method, Method::GET | Method::HEAD);
+    let two = |app: &str, id: &str| (app.to_owned(), id.to_owned());
+    let operation = match rest {
+        ["apps"] if read => Operation::All,
+        ["apps", "delta"] if read => Operation::Delta,
+        ["apps", app] if read => Operation::Application((*app).to_owned()),
+        ["apps", app] if method == Method::POST => Operation::Register((*app).to_owned()),
+        ["apps", app, id] => {
+            let (app, id) = two(app, id);
+            match *method {
+                Method::GET | Method::HEAD => Operation::Instance(app, id),
+                Method::PUT => Operation::Renew(app, id),
+                Method::DELETE => Operation::Cancel(app, id),
+                _ => return Err(StatusCode::METHOD_NOT_ALLOWED),
+            }
+        }
+        ["apps", app, id, "status"] if method == Method::PUT => {
+            let (app, id) = two(app, id);
+            Operation::SetStatus(app, id)
+        }
+        ["apps", app, id, "status"] if method == Method::DELETE => {
+            let (app, id) = two(app, id);
+            Operation::RemoveStatus(app, id)
+        }
+        ["apps", app, id, "metadata"] if method == Method::PUT => {
+            let (app, id) = two(app, id);
+            Operation::Metadata(app, id)
+        }
+        ["instances", id] if read => Operation::ById((*id).to_owned()),
+        [kind @ ("vips" | "svips"), name] if read => Operation::Vip {
+            name: (*name).to_owned(),
+            secure: *kind == "svips",
+        },
+        ["apps", ..] | ["instances" | "vips" | "svips", _] => return Err(StatusCode::METHOD_NOT_ALLOWED),
+        _ => return Err(StatusCode::NOT_FOUND),
+    };
+    Ok(operation)
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let operation = match operation(&parts.method, parts.uri.path()) {
+        Ok(operation) => operation,
+        Err(status) => return empty(status),
+    };
+    // Jersey's clients send `{}` with a heartbeat; only a registration's body means something.
+    if let Operation::Register(app) = operation {
+        let body = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await;
+        return match body {
+            Ok(Ok(body)) => register(&shared, &app, &parts.headers, &body),
+            Ok(Err(_)) => empty(StatusCode::PAYLOAD_TOO_LARGE),
+            Err(_) => empty(StatusCode::REQUEST_TIMEOUT),
+        };
+    }
+    perform(&shared, operation, &parts)
+}
+
+fn register(shared: &Shared, app: &str, headers: &HeaderMap, body: &Bytes) -> Response {
+    let json = text_of(headers, CONTENT_TYPE.as_str()).contains("json") || body.trim_ascii_start().starts_with(b"{");
+    let format = if json { Format::Json } else { Format::Xml };
+    match read::instance(body, format) {
+        Ok(info) => done(
+            shared.write(|book, now| book.register(app, info, now)),
+            StatusCode::NO_CONTENT,
+        ),
+        Err(error) => plain(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+fn perform(shared: &Shared, operation: Operation, parts: &Parts) -> Response {
+    let query = Query::of(parts.uri.query());
+    let dirty = query.get("lastDirtyTimestamp").and_then(|text| text.parse().ok());
+    let reply = Reply::of(&parts.headers);
+    match operation {
+        Operation::All => {
+            let all = shared.read(Book::all);
+            reply.body(write::applications(&all, reply.format))
+        }
+        Operation::Delta => {
+            let delta = shared.read(|book| book.delta(shared.now()));
+            reply.body(write::applications(&delta, reply.format))
+        }
+        Operation::Application(app) => match shared.read(|book| book.application(&app)) {
+            Some(application) => reply.body(write::application(&application, reply.format)),
+            None => empty(StatusCode::NOT_FOUND),
+        },
+        Operation::Instance(app, id) => match shared.read(|book| book.instance(&app, &id).cloned()) {
+            Some(info) => reply.body(write::instance(&info, reply.format)),
+            None => empty(StatusCode::NOT_FOUND),
+        },
+        Operation::ById(id) => match shared.read(|book| book.instance_by_id(&id).cloned()) {
+            Some(info) => reply.body(write::instance(&info, reply.format)),
+            None => empty(StatusCode::NOT_FOUND),
+        },
+        Operation::Vip { name, secure } => {
+            let found = shared.read(|book| book.vip(&name, secure));
+            reply.body(write::applications(&found, reply.format))
+        }
+        Operation::Renew(app, id) => done(
+            shared.write(|book, now| book.renew(&app, &id, dirty, now)),
+            StatusCode::OK,
+        ),
+        Operation::Cancel(app, id) => done(shared.write(|book, now| book.cancel(&app, &id, now)), StatusCode::OK),
+        Operation::SetStatus(app, id) => match query.get("value").map(exact_status) {
+            Some(Some(status)) => done(
+                shared.write(|book, now| book.set_override(&app, &id, status, dirty, now)),
+                StatusCode::OK,
+            ),
+            // The original's answer to a word it does not know.
+            _ => empty(StatusCode::INTERNAL_SERVER_ERROR),
+        },
+        Operation::RemoveStatus(app, id) => {
+            let status: Option<Status> = query.get("value").and_then(exact_status);
+            done(
+                shared.write(|book, now| book.remove_override(&app, &id, status, dirty, now)),
+                StatusCode::OK,
+            )
+        }
+        Operation::Metadata(app, id) => done(
+            shared.write(|book, now| book.add_metadata(&app, &id, query.first_of_each(), now)),
+            StatusCode::OK,
+        ),
+        Operation::Register(_) => empty(StatusCode::METHOD_NOT_ALLOWED),
+    }
+}
+
+/// A query string, decoded.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(query: Option<&str>) -> Self {
+        let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        Self(pairs.into_owned().collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Of a name that comes twice the first value counts.
+    fn first_of_each(self) -> impl Iterator<Item = (String, String)> {
+        self.0.into_iter().rev()
+    }
+}
+
+/// In which form an answer is given.
+struct Reply {
+    format: Format,
+    gzip: bool,
+}
+
+impl Reply {
+    fn of(headers: &HeaderMap) -> Self {
+        Self {
+            format: match text_of(headers, ACCEPT.as_str()).contains("json") {
+                true => Format::Json,
+                false => Format::Xml,
+            },
+            gzip: text_of(headers, ACCEPT_ENCODING.as_str()).contains("gzip"),
+        }
+    }
+
+    fn body(&self, body: Vec<u8>) -> Response {
+        let content_type = match self.format {
+            Format::Json => "application/json",
+            Format::Xml => "application/xml",
+        };
+        let response = Response::builder()
+            .header(CONTENT_TYPE, content_type)
+            .header(VARY, "Accept, Accept-Encoding");
+        let built = match self.gzip.then(|| gzip(&body)).flatten() {
+            Some(packed) => response.header(CONTENT_ENCODING, "gzip").body(Body::from(packed)),
+            None => response.body(Body::from(body)),
+        };
+        built.unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR))
+    }
+}
+
+fn gzip(body: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::fast());
+    encoder.write_all(body).ok()?;
+    encoder.finish().ok()
+}
+
+fn text_of(headers: &HeaderMap, name: &str) -> String {
+    let texts: Vec<_> = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    texts.join(",").to_ascii_lowercase()
+}
+
+fn done(result: Result<(), Refusal>, good: StatusCode) -> Response {
+    match result {
+        Ok(()) => empty(good),
+        Err(Refusal::Unknown) => empty(StatusCode::NOT_FOUND),
+        Err(refusal @ Refusal::Invalid(_)) => plain(StatusCode::BAD_REQUEST, &refusal.to_string()),
+        Err(refusal @ Refusal::TooLarge(_)) => plain(StatusCode::PAYLOAD_TOO_LARGE, &refusal.to_string()),
+        // Java's clients try the next server on a 5xx.
+        Err(refusal @ Refusal::Full(_)) => plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()),
+    }
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn plain(status: StatusCode, text: &str) -> Response {
+    let mut response = Response::new(Body::from(text.to_owned()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+    response
+}
+
+#[cfg(test)]
+mod tests;
