@@ -13,8 +13,9 @@ use crate::{
     call::{Call, Scheme, host_of},
     cluster::view::ClusterView,
     filter::Target,
+    listen::head::check_path,
     moment::Moment,
-    route::{BackendSlot, Rule, Where, path, table::Lost},
+    route::{BackendSlot, Rule, Where, table::Lost},
     runtime::{Matched, PortScope, Runtime, Selected},
 };
 
@@ -146,6 +147,8 @@ pub struct BackendView {
     pub cluster: Option<ClusterView>,
     /// Why it stands for nothing; its share is answered 500.
     pub missing: Option<String>,
+    /// Where its share is redirected to, when the backend's own filters do that.
+    pub redirect: Option<String>,
 }
 
 /// A match that does not take a request.
@@ -282,11 +285,9 @@ fn explain_call(
         request,
     };
     let answered = |status, why: String| Outcome::Answered { status, why };
-    if path::is_ambiguous(call.path) {
-        explanation.outcome = answered(
-            400,
-            "the path has a dot segment, which servers read in different ways".into(),
-        );
+    // The same check that every request passes before a route is asked.
+    if let Err(refusal) = check_path(call.path.as_bytes()) {
+        explanation.outcome = answered(refusal.status, refusal.why.into());
         return explanation;
     }
     let selected = scope.map_or(Selected::NotFound, |scope| scope.select(call, sni));
@@ -338,7 +339,6 @@ fn take_route(runtime: &Runtime, call: &Call<'_>, matched: Matched<'_>, explanat
         };
     }
     let total: u64 = rule.backends().iter().map(|slot| u64::from(slot.weight)).sum();
-    let now = Moment::now();
     for (index, slot) in rule.backends().iter().enumerate() {
         let filters = source
             .and_then(|(_, rule)| rule.backends.get(index))
@@ -346,11 +346,10 @@ fn take_route(runtime: &Runtime, call: &Call<'_>, matched: Matched<'_>, explanat
         explanation.backends.push(backend_view(
             runtime,
             call,
-            rule,
+            matched,
             slot,
             total,
             filters.unwrap_or_default(),
-            now,
         ));
     }
     let chosen = |wanted: &dyn Fn(&BackendView) -> bool| {
@@ -403,15 +402,14 @@ fn take_route(runtime: &Runtime, call: &Call<'_>, matched: Matched<'_>, explanat
 fn backend_view(
     runtime: &Runtime,
     call: &Call<'_>,
-    rule: &Rule,
+    matched: Matched<'_>,
     slot: &BackendSlot,
     total: u64,
     filters: Vec<String>,
-    now: Moment,
 ) -> BackendView {
     let mut target = Target::default();
     let mut headers = HeaderMap::new();
-    rule.filters.on_request(call.path, &mut headers, &mut target);
+    matched.rule.filters.on_request(call.path, &mut headers, &mut target);
     slot.filters.on_request(call.path, &mut headers, &mut target);
     let unchanged = || {
         call.query
@@ -432,11 +430,15 @@ fn backend_view(
         host: host.to_owned(),
         path: target.path_and_query(call.query).unwrap_or_else(unchanged),
         filters,
-        cluster: runtime.cluster(&slot.to).map(|cluster| cluster.view(now)),
+        cluster: runtime.cluster(&slot.to).map(|cluster| cluster.view(Moment::now())),
         missing: match &slot.to {
             Where::Missing(why) => Some(why.to_string()),
             Where::Cluster(_) => None,
         },
+        redirect: slot
+            .filters
+            .redirect(call, matched.listener.port)
+            .map(|redirection| redirection.location),
     }
 }
 

@@ -10,7 +10,6 @@
 
 pub mod condition;
 pub mod hosts;
-pub mod path;
 pub mod query;
 pub mod regexes;
 pub mod rule;

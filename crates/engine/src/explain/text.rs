@@ -45,6 +45,9 @@ impl Display for Explanation {
             for filter in &backend.filters {
                 writeln!(f, "  filter  {filter}")?;
             }
+            if let Some(location) = &backend.redirect {
+                writeln!(f, "  redirected to {location}")?;
+            }
             if let Some(missing) = &backend.missing {
                 writeln!(f, "  missing {missing}; answered 500")?;
             }
