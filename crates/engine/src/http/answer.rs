@@ -4,6 +4,7 @@
 //! A gRPC caller gets the same as a gRPC status, or its library would report nothing but "bad content type".
 
 use bytes::Bytes;
+use pingora_core::protocols::http::HttpTask;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -119,10 +120,20 @@ impl Answer {
         if grpc && !session.is_http2() {
             head.insert_header("content-length", "0")?;
         }
-        session.write_response_header(head, bodiless).await?;
-        match bodiless {
-            true => session.as_downstream_mut().finish_body().await,
-            false => session.write_response_body(Some(body), true).await,
+        if bodiless {
+            return end_with_head(session, head).await;
         }
+        session.write_response_header(head, false).await?;
+        session.write_response_body(Some(body), true).await
     }
+}
+
+/// Sends an answer that is a head only. Over HTTP/2 the head itself must end the stream: a gRPC client takes a status
+/// in it for the call's only then.
+pub(super) async fn end_with_head(session: &mut Session, head: Box<ResponseHeader>) -> Result<()> {
+    session
+        .as_downstream_mut()
+        .response_duplex_vec(vec![HttpTask::Header(head, true)])
+        .await?;
+    Ok(())
 }

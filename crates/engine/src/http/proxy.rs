@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     Gateway,
-    answer::Answer,
+    answer::{Answer, end_with_head},
     context::{CallState, Kind},
     forward::{self, RequestHeaders, ResponseHeaders},
     mirror::Copy,
@@ -116,6 +116,7 @@ impl ProxyHttp for Gateway {
         );
         state.lease = Some(lease);
         state.tries += 1;
+        state.answer = None;
         state.connected = false;
         state.copies.rewind();
         state.arm();
@@ -289,9 +290,9 @@ impl ProxyHttp for Gateway {
     ) -> Box<Error> {
         let late = state.deadline.is_some_and(|deadline| deadline <= Instant::now());
         fail_lease(state, Failure::Connect);
+        log_try(state, &error);
         let again = decide_retry(session, state, TryOutcome::Failed(Failure::Connect));
         state.answer = Some(if late { Answer::TimedOut } else { Answer::ConnectFailed });
-        log_try(state, &error, again);
         error.set_retry(again);
         error
     }
@@ -322,12 +323,12 @@ impl ProxyHttp for Gateway {
             return error;
         };
         fail_lease(state, failure);
+        log_try(state, &error);
         state.answer = Some(match failure {
             Failure::Timeout => Answer::TimedOut,
             _ => Answer::BrokenOff,
         });
         let again = decide_retry(session, state, TryOutcome::Failed(failure));
-        log_try(state, &error, again);
         if again {
             next_endpoint(state);
         }
@@ -342,9 +343,10 @@ impl ProxyHttp for Gateway {
             .is_some_and(|head| !head.status.is_informational());
         let answer = match (state.answer, own_fault(error, state)) {
             (_, Some(answer)) => Some(answer),
-            (answer, None) if *error.esource() != ErrorSource::Downstream => answer.or(Some(Answer::Internal)),
+            (Some(answer), None) => Some(answer),
+            (None, None) if *error.esource() != ErrorSource::Downstream => Some(Answer::Internal),
             // The client is gone: nobody would read it.
-            _ => None,
+            (None, None) => None,
         };
         state.answer = answer;
         if let Some(answer) = answer.filter(|_| !begun) {
@@ -446,8 +448,7 @@ impl Gateway {
         for filters in filters_of(state) {
             filters.on_response(&mut ResponseHeaders(&mut head));
         }
-        session.write_response_header(Box::new(head), true).await?;
-        session.as_downstream_mut().finish_body().await
+        end_with_head(session, Box::new(head)).await
     }
 
     /// Sends copies to the mirrors of rule and backend.
@@ -635,9 +636,9 @@ fn own_fault(error: &Error, state: &CallState) -> Option<Answer> {
     }
 }
 
-fn log_try(state: &CallState, error: &Error, again: bool) {
+fn log_try(state: &CallState, error: &Error) {
     let address = state.lease.as_ref().map(|lease| lease.endpoint().address);
-    tracing::debug!(?address, tries = state.tries, again, "try failed: {error}");
+    tracing::debug!(?address, tries = state.tries, "try failed: {error}");
 }
 
 fn least(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {

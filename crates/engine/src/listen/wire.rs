@@ -43,6 +43,9 @@ use super::{
 const READ: usize = 4096;
 /// Writes up to this many bytes wait for a flush or for company.
 const GATHER: usize = 4096;
+/// … but only this long. An origin that sends head and body apart does so within microseconds; a packet saved is
+/// worth more than that, and nobody notices it.
+const COMPANY: Duration = Duration::from_millis(2);
 /// The HTTP/2 connection preface.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -69,6 +72,8 @@ pub(crate) struct Wire {
     /// Whether bytes are handed on as they come: HTTP/2, or after an upgrade.
     raw: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    /// When what waits in `out` is sent without company.
+    send_by: Option<Instant>,
     connection: Arc<Connection>,
     digest: Arc<ProxyDigest>,
 }
@@ -97,6 +102,7 @@ impl Wire {
             sent: 0,
             raw: connection.h2,
             timer: None,
+            send_by: None,
             connection,
             digest: Arc::new(digest),
         })
@@ -237,8 +243,12 @@ impl Wire {
     /// Pending while there is time left; the waker is set for its end.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let Some(due) = self.connection.due() else {
-                return Poll::Pending;
+            let due = match (self.connection.due(), self.send_by) {
+                (Some(due), Some(send_by)) => due.min(send_by),
+                (due, send_by) => match due.or(send_by) {
+                    Some(due) => due,
+                    None => return Poll::Pending,
+                },
             };
             let timer = self
                 .timer
@@ -248,8 +258,14 @@ impl Wire {
                 timer.as_mut().reset(due);
             }
             ready!(timer.as_mut().poll(cx));
-            if self.connection.due().is_some_and(|due| due <= Instant::now()) {
+            let now = Instant::now();
+            if self.connection.due().is_some_and(|due| due <= now) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            if self.send_by.is_some_and(|send_by| send_by <= now) {
+                self.send_by = None;
+                // The socket's own waker leads back to a write; what does not fit now waits for it.
+                let _ = self.poll_send(cx, &[])?;
             }
         }
     }
@@ -329,6 +345,7 @@ impl Wire {
             if waiting.is_empty() {
                 self.out.clear();
                 self.sent = 0;
+                self.send_by = None;
                 return match data {
                     [] => Poll::Ready(Ok(0)),
                     data => self.transport.poll_write(cx, data),
@@ -420,6 +437,11 @@ impl AsyncRead for Wire {
             true => this.poll_raw(cx, buf),
             false => this.poll_request(cx, buf),
         };
+        // pingora waits for the endpoint. What it wrote and did not flush (the head, parts of a body of known
+        // length) must not wait with it.
+        if polled.is_pending() && this.send_by.is_none() && this.sent < this.out.len() {
+            this.send_by = Some(Instant::now() + COMPANY);
+        }
         match polled {
             Poll::Pending => this.poll_deadline(cx),
             ready => ready,

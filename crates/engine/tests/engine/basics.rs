@@ -15,7 +15,10 @@ async fn a_request_reaches_the_endpoint_and_its_answer_comes_back() {
     let answer = Answer::read(sender.send_request(posted).await.unwrap()).await;
     assert_eq!(answer.status, 200);
     let text = answer.text();
-    assert!(text.starts_with("POST /orders/7?full=yes\n") && text.ends_with("\n\nthree items"), "{text}");
+    assert!(
+        text.starts_with("POST /orders/7?full=yes\n") && text.ends_with("\n\nthree items"),
+        "{text}"
+    );
     let seen = headers(&text);
     assert_eq!(seen["host"], "shop.test");
     assert_eq!(seen["x-forwarded-for"], "127.0.0.1");
@@ -97,7 +100,8 @@ async fn pipelined_requests_are_answered_in_order() {
     let two = "GET /2 HTTP/1.1\r\nHost: a\r\n\r\n";
     let three = "POST /3 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nxy";
     let text = exchange(world.address(80), format!("{one}{two}{three}").as_bytes()).await;
-    let places = ["[/1]", "[/2]", "[/3]"].map(|answer| text.find(answer).unwrap_or_else(|| panic!("{answer} in {text}")));
+    let places =
+        ["[/1]", "[/2]", "[/3]"].map(|answer| text.find(answer).unwrap_or_else(|| panic!("{answer} in {text}")));
     assert!(places.is_sorted());
     assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 3);
 }
@@ -111,7 +115,10 @@ async fn an_absolute_target_reaches_the_endpoint_as_a_path() {
         b"GET http://shop.test/a?b=c HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n",
     )
     .await;
-    assert!(text.contains("GET /a?b=c\n") && text.contains("host: shop.test\n"), "{text}");
+    assert!(
+        text.contains("GET /a?b=c\n") && text.contains("host: shop.test\n"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -126,7 +133,12 @@ async fn answers_without_a_body_and_to_head_keep_the_connection() {
     .await;
     let world = World::start(&Plan::to(&[origin.address]));
     let mut sender = connect(world.address(80)).await;
-    for (method, path, status, length) in [("HEAD", "/", 200, 0), ("GET", "/204", 204, 0), ("GET", "/304", 304, 0), ("GET", "/", 200, 4)] {
+    for (method, path, status, length) in [
+        ("HEAD", "/", 200, 0),
+        ("GET", "/204", 204, 0),
+        ("GET", "/304", 304, 0),
+        ("GET", "/", 200, 4),
+    ] {
         sender.ready().await.unwrap();
         let answer = Answer::read(sender.send_request(request(method, path, empty())).await.unwrap()).await;
         assert_eq!((answer.status, answer.body.len()), (status, length), "{method} {path}");

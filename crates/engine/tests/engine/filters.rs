@@ -47,26 +47,35 @@ async fn host_path_and_headers_are_changed_on_the_way() {
     let text = answer.text();
     let seen = headers(&text);
     assert!(text.starts_with("GET /v2/7?x=y\n"), "{text}");
-    assert_eq!((seen["host"].as_str(), seen["x-forwarded-host"].as_str()), ("inner.test", "shop.test"));
+    assert_eq!(
+        (seen["host"].as_str(), seen["x-forwarded-host"].as_str()),
+        ("inner.test", "shop.test")
+    );
     assert!(seen["x-set"] == "1" && !seen.contains_key("x-secret"));
     assert_eq!(answer.headers["x-answer"], "yes");
 }
 
 #[tokio::test]
 async fn a_redirect_answers_and_keeps_the_connection() {
-    let plan = Plan::default().listener(80).route(rule("/old", "nothing")).filter(Filter::Redirect(Redirect {
-        scheme: Some("https".into()),
-        hostname: None,
-        port: None,
-        path: Some(PathRewrite::Full("/new".into())),
-        status: 301,
-    }));
+    let plan = Plan::default()
+        .listener(80)
+        .route(rule("/old", "nothing"))
+        .filter(Filter::Redirect(Redirect {
+            scheme: Some("https".into()),
+            hostname: None,
+            port: None,
+            path: Some(PathRewrite::Full("/new".into())),
+            status: 301,
+        }));
     let world = World::start(&plan);
     let mut sender = connect(world.address(80)).await;
     for _ in 0..2 {
         sender.ready().await.unwrap();
         let answer = Answer::read(sender.send_request(request("GET", "/old?a=b", empty())).await.unwrap()).await;
-        assert_eq!((answer.status, &answer.headers["location"]), (301, &"https://shop.test/new?a=b".parse().unwrap()));
+        assert_eq!(
+            (answer.status, &answer.headers["location"]),
+            (301, &"https://shop.test/new?a=b".parse().unwrap())
+        );
     }
 }
 
@@ -92,7 +101,9 @@ async fn a_mirror_gets_the_same_request_and_its_answer_is_ignored() {
     })
     .await;
     let origin = answers("ok").await;
-    let plan = Plan::to(&[origin.address]).cluster("shadow", &[shadow.address]).filter(mirror("shadow"));
+    let plan = Plan::to(&[origin.address])
+        .cluster("shadow", &[shadow.address])
+        .filter(mirror("shadow"));
     let world = World::start(&plan);
     for (method, body) in [("GET", ""), ("POST", "hello")] {
         let mut sender = connect(world.address(80)).await;

@@ -36,9 +36,18 @@ async fn read(body: &mut h2::RecvStream) -> Result<Vec<u8>, h2::Error> {
 
 async fn ask(client: &mut Client, uri: &str) -> (u16, String) {
     let request = Request::get(uri).body(()).unwrap();
-    let (answer, _) = client.clone().ready().await.unwrap().send_request(request, true).unwrap();
+    let (answer, _) = client
+        .clone()
+        .ready()
+        .await
+        .unwrap()
+        .send_request(request, true)
+        .unwrap();
     let (head, mut body) = answer.await.unwrap().into_parts();
-    (head.status.as_u16(), String::from_utf8(read(&mut body).await.unwrap()).unwrap())
+    (
+        head.status.as_u16(),
+        String::from_utf8(read(&mut body).await.unwrap()).unwrap(),
+    )
 }
 
 /// A gRPC-like server: echoes each message as it comes, then trailers.
@@ -54,7 +63,10 @@ async fn grpc_echo() -> SocketAddr {
                     tokio::spawn(async move {
                         assert_eq!(request.headers()["te"], "trailers");
                         let mut body = request.into_body();
-                        let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+                        let head = Response::builder()
+                            .header("content-type", "application/grpc")
+                            .body(())
+                            .unwrap();
                         let mut send = respond.send_response(head, false).unwrap();
                         while let Some(Ok(chunk)) = body.data().await {
                             let _ = body.flow_control().release_capacity(chunk.len());
@@ -89,9 +101,16 @@ async fn cleartext_http2_is_told_by_its_preface_and_reaches_an_http1_endpoint() 
     assert_eq!(status, 200);
     assert!(text.starts_with("GET /a?b=c\n"), "{text}");
     let seen = headers(&text);
-    assert_eq!((seen["host"].as_str(), seen["x-forwarded-host"].as_str()), ("shop.test", "shop.test"));
-    let many: Vec<_> = (0..50).map(|n| (client.clone(), format!("http://shop.test/{n}"))).collect();
-    let asked = many.into_iter().map(|(mut client, uri)| tokio::spawn(async move { ask(&mut client, &uri).await.0 }));
+    assert_eq!(
+        (seen["host"].as_str(), seen["x-forwarded-host"].as_str()),
+        ("shop.test", "shop.test")
+    );
+    let many: Vec<_> = (0..50)
+        .map(|n| (client.clone(), format!("http://shop.test/{n}")))
+        .collect();
+    let asked = many
+        .into_iter()
+        .map(|(mut client, uri)| tokio::spawn(async move { ask(&mut client, &uri).await.0 }));
     for status in asked.collect::<Vec<_>>() {
         assert_eq!(status.await.unwrap(), 200);
     }
@@ -101,11 +120,21 @@ async fn cleartext_http2_is_told_by_its_preface_and_reaches_an_http1_endpoint() 
 async fn grpc_streams_both_ways_with_trailers() {
     let plan = Plan::default()
         .listener(80)
-        .cluster_with("orders", vec![endpoint(grpc_echo().await, Protocol::Unknown)], Default::default())
+        .cluster_with(
+            "orders",
+            vec![endpoint(grpc_echo().await, Protocol::Unknown)],
+            Default::default(),
+        )
         .route(rule("/", "orders"));
     let world = World::start(&plan);
     let client = h2c(world.address(80)).await;
-    let (answer, mut send) = client.clone().ready().await.unwrap().send_request(grpc("/s/m"), false).unwrap();
+    let (answer, mut send) = client
+        .clone()
+        .ready()
+        .await
+        .unwrap()
+        .send_request(grpc("/s/m"), false)
+        .unwrap();
     send.send_data("one".into(), false).unwrap();
     let mut body = answer.await.unwrap().into_body();
     for (received, next) in [("one", "two"), ("two", "three"), ("three", "")] {
@@ -119,18 +148,34 @@ async fn grpc_streams_both_ways_with_trailers() {
     }
     assert!(body.data().await.is_none());
     let trailers = body.trailers().await.unwrap().unwrap();
-    assert_eq!((&trailers["grpc-status"], &trailers["grpc-message"]), (&"0".parse().unwrap(), &"done".parse().unwrap()));
+    assert_eq!(
+        (&trailers["grpc-status"], &trailers["grpc-message"]),
+        (&"0".parse().unwrap(), &"done".parse().unwrap())
+    );
 }
 
 #[tokio::test]
 async fn grpc_callers_get_a_grpc_status_for_our_own_answers() {
-    let plan = Plan::default().listener(80).cluster("empty", &[]).route(rule("/empty", "empty"));
+    let plan = Plan::default()
+        .listener(80)
+        .cluster("empty", &[])
+        .route(rule("/empty", "empty"));
     let world = World::start(&plan);
     let client = h2c(world.address(80)).await;
     for (path, code) in [("/nowhere/m", "12"), ("/empty/m", "14")] {
-        let (answer, _) = client.clone().ready().await.unwrap().send_request(grpc(path), true).unwrap();
+        let (answer, _) = client
+            .clone()
+            .ready()
+            .await
+            .unwrap()
+            .send_request(grpc(path), true)
+            .unwrap();
         let answer = answer.await.unwrap();
-        assert_eq!((answer.status().as_u16(), &answer.headers()["grpc-status"]), (200, &code.parse().unwrap()), "{path}");
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["grpc-status"]),
+            (200, &code.parse().unwrap()),
+            "{path}"
+        );
         assert!(answer.body().is_end_stream());
     }
 }
@@ -140,7 +185,11 @@ async fn http1_clients_reach_an_http2_endpoint() {
     let origin = serve(Speaks::H2, echo).await;
     let plan = Plan::default()
         .listener(80)
-        .cluster_with("orders", vec![endpoint(origin.address, Protocol::H2)], Default::default())
+        .cluster_with(
+            "orders",
+            vec![endpoint(origin.address, Protocol::H2)],
+            Default::default(),
+        )
         .route(rule("/", "orders"));
     let world = World::with_workers(&plan, Default::default(), 1);
     let mut sender = connect(world.address(80)).await;
@@ -148,7 +197,11 @@ async fn http1_clients_reach_an_http2_endpoint() {
         sender.ready().await.unwrap();
         let answer = Answer::read(sender.send_request(request("POST", "/x", full("body"))).await.unwrap()).await;
         assert_eq!(answer.status, 200);
-        assert!(answer.text().starts_with("POST http://shop.test/x\n") && answer.text().ends_with("\n\nbody"), "{}", answer.text());
+        assert!(
+            answer.text().starts_with("POST http://shop.test/x\n") && answer.text().ends_with("\n\nbody"),
+            "{}",
+            answer.text()
+        );
     }
     assert_eq!(origin.connections.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
@@ -177,7 +230,7 @@ async fn a_reset_stream_frees_the_endpoint() {
     let world = World::start(&Plan::to(&[origin.address]));
     let client = h2c(world.address(80)).await;
     let get = Request::get("http://shop.test/").body(()).unwrap();
-    let (answer, mut send) = client.clone().ready().await.unwrap().send_request(get, false).unwrap();
+    let (answer, mut send) = client.clone().ready().await.unwrap().send_request(get, true).unwrap();
     eventually("the endpoint is asked", || origin.requests() == 1).await;
     send.send_reset(h2::Reason::CANCEL);
     drop(answer);
@@ -191,8 +244,14 @@ async fn http2_requests_that_can_be_read_in_two_ways_are_refused() {
     let client = h2c(world.address(80)).await;
     let base = || Request::get("http://shop.test/");
     for (what, request) in [
-        ("Host ≠ :authority", base().header("host", "other.test").body(()).unwrap()),
-        ("dot segment", Request::get("http://shop.test/a/%2e%2e/b").body(()).unwrap()),
+        (
+            "Host ≠ :authority",
+            base().header("host", "other.test").body(()).unwrap(),
+        ),
+        (
+            "dot segment",
+            Request::get("http://shop.test/a/%2e%2e/b").body(()).unwrap(),
+        ),
         ("userinfo", Request::get("http://user@shop.test/").body(()).unwrap()),
         ("no authority", Request::get("/").body(()).unwrap()),
         ("two lengths", base().header("content-length", "1, 2").body(()).unwrap()),
@@ -225,8 +284,9 @@ async fn tls_serves_http2_and_http1_by_alpn_and_tells_plain_requests_off() {
     assert_eq!((status, headers(&text)["x-forwarded-proto"].as_str()), (200, "https"));
 
     let stream = tls(address, "shop.test", &roots, "http/1.1").await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream))
+        .await
+        .unwrap();
     tokio::spawn(connection);
     for _ in 0..3 {
         sender.ready().await.unwrap();
@@ -235,7 +295,10 @@ async fn tls_serves_http2_and_http1_by_alpn_and_tells_plain_requests_off() {
     }
 
     let text = exchange(address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("plain HTTP request sent to TLS port"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 400 ") && text.contains("plain HTTP request sent to TLS port"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -261,9 +324,16 @@ async fn the_certificate_follows_the_name_and_a_reused_connection_may_not_stray(
         ("one.test", "nobody.test", 404),
     ] {
         let mut h2 = client(tls(address, name, &roots, "h2").await.unwrap()).await;
-        assert_eq!(ask(&mut h2, &format!("https://{host}/")).await.0, status, "{name} asked for {host}");
+        assert_eq!(
+            ask(&mut h2, &format!("https://{host}/")).await.0,
+            status,
+            "{name} asked for {host}"
+        );
     }
-    assert!(tls(address, "one.test", &[root_wild], "h2").await.is_err(), "one.test has a certificate of its own");
+    assert!(
+        tls(address, "one.test", &[root_wild], "h2").await.is_err(),
+        "one.test has a certificate of its own"
+    );
 }
 
 #[tokio::test]
@@ -291,10 +361,16 @@ async fn tls_endpoints_are_verified_by_authority_and_name() {
             let (stream, _) = listener.accept().await.unwrap();
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = hyper::service::service_fn(|_| async { Ok::<_, std::convert::Infallible>(Response::new(full("secret"))) });
+                let Ok(stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let service = hyper::service::service_fn(|_| async {
+                    Ok::<_, std::convert::Infallible>(Response::new(full("secret")))
+                });
                 let io = hyper_util::rt::TokioIo::new(stream);
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(io, service)
+                    .await;
             });
         }
     });

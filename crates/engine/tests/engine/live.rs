@@ -32,9 +32,13 @@ impl Load {
                 tokio::spawn(async move {
                     let (mut count, mut errors) = (0, Vec::new());
                     'connect: while !stop.load(Ordering::Relaxed) {
-                        let Ok(stream) = TcpStream::connect(address).await else { break };
+                        let Ok(stream) = TcpStream::connect(address).await else {
+                            break;
+                        };
                         let io = hyper_util::rt::TokioIo::new(stream);
-                        let Ok((mut sender, connection)) = hyper::client::conn::http1::handshake(io).await else { continue };
+                        let Ok((mut sender, connection)) = hyper::client::conn::http1::handshake(io).await else {
+                            continue;
+                        };
                         tokio::spawn(connection);
                         while !stop.load(Ordering::Relaxed) {
                             // Not ready: the connection was closed as announced. Open another.
@@ -111,12 +115,19 @@ async fn listeners_come_and_go_under_load_without_a_lost_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_snapshots_under_load_lose_no_request_and_no_connection() {
     let (one, two) = (answers("one").await, answers("two").await);
-    let plans = [Plan::to(&[one.address]), Plan::to(&[one.address, two.address]), Plan::to(&[two.address])];
+    let plans = [
+        Plan::to(&[one.address]),
+        Plan::to(&[one.address, two.address]),
+        Plan::to(&[two.address]),
+    ];
     let world = World::start(&plans[0]);
     let connections = |world: &World| {
         let mut text = String::new();
         world.engine.render_metrics(&mut text);
-        let line = text.lines().find(|line| line.starts_with("landfall_connections_total")).unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("landfall_connections_total"))
+            .unwrap();
         line.split(' ').nth(1).unwrap().to_owned()
     };
     let load = Load::start(world.address(80), 4);
@@ -142,7 +153,9 @@ async fn a_drain_finishes_what_is_in_flight_and_loses_nothing() {
     let load = Load::start(world.address(80), 8);
     let slow = {
         let address = world.address(80);
-        let (client, connection) = h2::client::handshake(TcpStream::connect(address).await.unwrap()).await.unwrap();
+        let (client, connection) = h2::client::handshake(TcpStream::connect(address).await.unwrap())
+            .await
+            .unwrap();
         tokio::spawn(connection);
         let get = http::Request::get("http://shop.test/").body(()).unwrap();
         let (answer, _) = client.ready().await.unwrap().send_request(get, true).unwrap();
@@ -155,7 +168,10 @@ async fn a_drain_finishes_what_is_in_flight_and_loses_nothing() {
     let (count, errors) = load.end().await;
     assert!(count >= 100);
     assert_eq!(errors, Vec::<String>::new());
-    assert!(TcpStream::connect(world.address(80)).await.is_err(), "nobody listens any more");
+    assert!(
+        TcpStream::connect(world.address(80)).await.is_err(),
+        "nobody listens any more"
+    );
 }
 
 #[tokio::test]
@@ -196,12 +212,22 @@ async fn a_port_in_use_fails_the_start_and_later_only_its_listener() {
 
     let world = World::start(&base);
     world.publish(&both).await;
-    let state = || world.engine.listeners().into_iter().find(|state| state.port == port).unwrap();
+    let state = || {
+        world
+            .engine
+            .listeners()
+            .into_iter()
+            .find(|state| state.port == port)
+            .unwrap()
+    };
     eventually("the failure shows", || state().error.is_some()).await;
     assert_eq!(world.get("/").await.0, 200);
     assert!(state().error.unwrap().contains("cannot listen on 127.0.0.1"));
     drop(taken);
-    eventually("the port is tried again", || state().bound.is_some() && state().error.is_none()).await;
+    eventually("the port is tried again", || {
+        state().bound.is_some() && state().error.is_none()
+    })
+    .await;
     let address = state().bound.unwrap();
     assert_eq!(get(address, "/").await.status, 200);
 }
@@ -218,8 +244,9 @@ async fn certificates_change_without_touching_connections() {
     let world = World::start(&plan);
     let address = world.address(443);
     let stream = tls(address, "shop.test", std::slice::from_ref(&old), "").await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream))
+        .await
+        .unwrap();
     tokio::spawn(connection);
 
     let (_, new) = certificate(dir.path(), "a", &["shop.test"]);
@@ -234,7 +261,10 @@ async fn certificates_change_without_touching_connections() {
 
     std::fs::write(&files.certificate, "no certificate").unwrap();
     eventually("the bad file shows", || world.engine.listeners()[0].error.is_some()).await;
-    assert!(tls(address, "shop.test", std::slice::from_ref(&new), "").await.is_ok(), "the last good one stays");
+    assert!(
+        tls(address, "shop.test", std::slice::from_ref(&new), "").await.is_ok(),
+        "the last good one stays"
+    );
 }
 
 #[tokio::test]
@@ -249,5 +279,8 @@ async fn a_start_with_a_bad_certificate_names_the_file() {
         ..EngineOptions::default()
     };
     let error = Engine::start(follow, options).unwrap_err().to_string();
-    assert!(error.starts_with("listener edge/tls: ") && error.contains("a.key"), "{error}");
+    assert!(
+        error.starts_with("listener edge/tls: ") && error.contains("a.key"),
+        "{error}"
+    );
 }

@@ -70,7 +70,9 @@ async fn a_reset_is_tried_again_for_get_and_answered_502_for_post() {
             if seen.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
                 return;
             }
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                .await;
         }
     })
     .await;
@@ -105,9 +107,16 @@ async fn the_whole_call_ends_with_504_when_its_time_is_over() {
     let start = Instant::now();
     assert_eq!(world.get("/").await, (504, "timed out\n".into()));
     let took = start.elapsed();
-    assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(5), "{took:?}");
+    assert!(
+        took >= Duration::from_millis(300) && took < Duration::from_secs(5),
+        "{took:?}"
+    );
     eventually("the endpoint's connection is freed", || origin.open() == 0).await;
-    assert_eq!(origin.requests(), 1, "the call's time is over, so there is no further try");
+    assert_eq!(
+        origin.requests(),
+        1,
+        "the call's time is over, so there is no further try"
+    );
 }
 
 #[tokio::test]
@@ -133,7 +142,10 @@ async fn an_answer_that_stalls_is_cut_when_the_calls_time_is_over() {
     let address = raw(|mut stream, _| async move {
         let mut buffer = [0; 1024];
         let _ = stream.read(&mut buffer).await;
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nstart").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nstart")
+            .await
+            .unwrap();
         let _ = stream.read(&mut buffer).await;
     })
     .await;
@@ -150,7 +162,9 @@ async fn a_kept_connection_that_died_unnoticed_costs_nothing() {
     let address = raw(|mut stream, _| async move {
         let mut buffer = [0; 1024];
         let _ = stream.read(&mut buffer).await;
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .await;
         let _ = stream.read(&mut buffer).await;
     })
     .await;

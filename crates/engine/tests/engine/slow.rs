@@ -29,7 +29,10 @@ async fn a_head_that_trickles_is_ended_by_a_deadline_over_all_of_it() {
     let start = Instant::now();
     let (mut read, mut write) = stream.split();
     let trickle = async {
-        for byte in b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ".iter().chain([b'x'; 400].iter()) {
+        for byte in b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: "
+            .iter()
+            .chain([b'x'; 400].iter())
+        {
             if write.write_all(&[*byte]).await.is_err() {
                 break;
             }
@@ -58,7 +61,9 @@ async fn silent_clients_are_closed_without_a_word() {
     let text = read_to_end(&mut kept).await;
     assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("ok"), "{text}");
 
-    let (_client, connection) = h2::client::handshake(TcpStream::connect(world.address(80)).await.unwrap()).await.unwrap();
+    let (_client, connection) = h2::client::handshake(TcpStream::connect(world.address(80)).await.unwrap())
+        .await
+        .unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(5), connection).await;
     assert!(ended.is_ok(), "an idle HTTP/2 connection is closed");
     eventually("all connections are gone", || world.engine.connections() == 0).await;
@@ -69,7 +74,10 @@ async fn a_body_that_stalls_is_answered_408_and_frees_the_endpoint() {
     let origin = echoes().await;
     let world = World::with(&Plan::to(&[origin.address]), short());
     let mut stream = TcpStream::connect(world.address(80)).await.unwrap();
-    stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nstart").await.unwrap();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nstart")
+        .await
+        .unwrap();
     let text = read_to_end(&mut stream).await;
     assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
     eventually("the endpoint's connection is freed", || origin.open() == 0).await;
@@ -86,7 +94,12 @@ async fn connections_over_the_limit_are_closed_and_the_others_are_served() {
     let mut kept = Vec::new();
     for _ in 0..4 {
         let mut sender = connect(world.address(80)).await;
-        assert_eq!(Answer::read(sender.send_request(request("GET", "/", empty())).await.unwrap()).await.status, 200);
+        assert_eq!(
+            Answer::read(sender.send_request(request("GET", "/", empty())).await.unwrap())
+                .await
+                .status,
+            200
+        );
         kept.push(sender);
     }
     let mut fifth = TcpStream::connect(world.address(80)).await.unwrap();
@@ -106,5 +119,8 @@ async fn expect_100_continue_is_answered_before_the_body() {
     read_until(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
     stream.write_all(b"body").await.unwrap();
     let text = read_to_end(&mut stream).await;
-    assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("\n\nbody"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 200 ") && text.ends_with("\n\nbody"),
+        "{text}"
+    );
 }

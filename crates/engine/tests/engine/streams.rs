@@ -19,7 +19,8 @@ const CHUNKS: usize = 1024;
 
 fn large() -> Body {
     let chunk = Bytes::from(vec![7; CHUNK]);
-    let frames = futures_util::stream::iter((0..CHUNKS).map(move |_| Ok::<_, hyper::Error>(Frame::data(chunk.clone()))));
+    let frames =
+        futures_util::stream::iter((0..CHUNKS).map(move |_| Ok::<_, hyper::Error>(Frame::data(chunk.clone()))));
     BodyExt::boxed(StreamBody::new(frames))
 }
 
@@ -69,7 +70,10 @@ async fn a_client_that_leaves_frees_its_endpoint() {
     let world = World::start(&Plan::to(&[origin.address]));
     for (path, read) in [("/wait", 0), ("/large", 100_000)] {
         let mut stream = TcpStream::connect(world.address(80)).await.unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
         let asked = origin.requests();
         eventually("the endpoint is asked", || origin.requests() > asked || asked > 0).await;
         let mut buffer = vec![0; read];
@@ -85,20 +89,28 @@ async fn an_endpoint_that_breaks_off_ends_the_answer_visibly() {
     let address = raw(|mut stream, _| async move {
         let mut buffer = [0; 1024];
         let _ = stream.read(&mut buffer).await;
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nstart\r\n").await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nstart\r\n")
+            .await;
     })
     .await;
     let world = World::start(&Plan::to(&[address]));
     let mut sender = connect(world.address(80)).await;
     let answer = sender.send_request(request("GET", "/", empty())).await.unwrap();
-    assert!(Answer::try_read(answer).await.is_err(), "a cut answer must not look complete");
+    assert!(
+        Answer::try_read(answer).await.is_err(),
+        "a cut answer must not look complete"
+    );
 }
 
 #[tokio::test]
 async fn websockets_pass_bytes_both_ways_until_one_side_ends() {
     let address = raw(|mut stream, _| async move {
         let head = read_until(&mut stream, "\r\n\r\n").await.to_lowercase();
-        assert!(head.contains("upgrade: websocket\r\n") && head.contains("sec-websocket-key: abc\r\n"), "{head}");
+        assert!(
+            head.contains("upgrade: websocket\r\n") && head.contains("sec-websocket-key: abc\r\n"),
+            "{head}"
+        );
         let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nwelcome";
         stream.write_all(answer.as_bytes()).await.unwrap();
         let mut buffer = [0; 1024];
@@ -133,7 +145,12 @@ async fn events_arrive_one_by_one_and_outlive_the_deadline() {
     let origin = serve(Speaks::H1, |_| async {
         let events = futures_util::stream::unfold(0, |n| async move {
             tokio::time::sleep(Duration::from_millis(150)).await;
-            (n < 5).then(|| (Ok::<_, hyper::Error>(Frame::data(Bytes::from(format!("data: {n}\n\n")))), n + 1))
+            (n < 5).then(|| {
+                (
+                    Ok::<_, hyper::Error>(Frame::data(Bytes::from(format!("data: {n}\n\n")))),
+                    n + 1,
+                )
+            })
         });
         Response::builder()
             .header("content-type", "text/event-stream")
