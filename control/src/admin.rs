@@ -8,7 +8,7 @@
 //! is in its answers. Every answer is made from one [`Composition`](crate::control::Composition), so its parts fit
 //! together. Shapes are the structs of the pages; `docs/admin-api.md` shows one of each.
 //!
-//! Next on the path: [`guard`], then the page.
+//! Next on the path: `admin/guard.rs`, then the page.
 
 mod answer;
 mod config;

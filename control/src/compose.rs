@@ -11,7 +11,7 @@
 //! Parts that come out as they were are shared with the snapshot before, so the engine compiles only what changed;
 //! if nothing changed at all, the snapshot before is handed back and no version is used up.
 //!
-//! Next on the path: [`reference`].
+//! Next on the path: [`reference`](mod@reference).
 
 pub mod admit;
 pub mod conflicts;

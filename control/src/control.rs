@@ -10,7 +10,7 @@
 //! A change reaches the snapshot a millisecond or two after it was made; in a burst one snapshot is made for all
 //! changes of some milliseconds, so a registry that says everything at once costs a few rounds and not thousands.
 //!
-//! Next on the path: [`compose`](crate::compose::compose), then the engine, which compiles the snapshot.
+//! Next on the path: [`compose()`], then the engine, which compiles the snapshot.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use landfall_adapters::{connect, hub::Hub};
+use landfall_adapters::hub::Hub;
 use landfall_config::{Config, ConfigState, RegistryConfig};
 use landfall_model::{RegistryName, Rules, ServiceId, Snapshot, World, world::Session};
 use tokio::{sync::watch, task::AbortHandle, time::Instant};
@@ -328,11 +328,7 @@ async fn follow_registries(
 
 async fn set_registries(hub: &Hub, registries: &[RegistryConfig]) {
     // What cannot be followed has been logged by the hub and stands in the world as stale, with the reason.
-    let registries = registries
-        .iter()
-        .cloned()
-        .map(|RegistryConfig { name, spec, base }| connect::RegistryConfig { name, spec, base });
-    let _ = hub.set_registries(registries.collect()).await;
+    let _ = hub.set_registries(registries.to_vec()).await;
 }
 
 /// The task that makes rounds.

@@ -1,6 +1,8 @@
 //! What the admin API asks of whatever carries traffic.
 //!
-//! A control plane without a data path of its own has none to ask; its answers then lack the live figures.
+//! [`Engine`](landfall_engine::Engine) is one. A control plane without a data path of its own has none to ask; its answers then lack the live figures.
+
+mod engine;
 
 use std::{
     net::SocketAddr,

@@ -92,44 +92,49 @@ impl Metrics {
                 self.refusals() as f64,
             ),
             (
-                "snapshot_version",
+                "control_snapshot_version",
                 "gauge",
                 "Version of the latest snapshot.",
                 snapshot.version as f64,
             ),
             (
-                "snapshots_published_total",
+                "control_snapshots_total",
                 "counter",
                 "Snapshots that changed something for the data path.",
                 self.published.load(Relaxed) as f64,
             ),
             (
-                "clusters",
+                "control_clusters",
                 "gauge",
                 "Clusters that routes use.",
                 count(snapshot.clusters.len()),
             ),
             (
-                "clusters_empty",
+                "control_clusters_empty",
                 "gauge",
                 "Clusters without an endpoint; calls to them are answered 503.",
                 count(empty),
             ),
-            ("endpoints", "gauge", "Endpoints over all clusters.", count(endpoints)),
             (
-                "backends_missing",
+                "control_endpoints",
+                "gauge",
+                "Endpoints over all clusters.",
+                count(endpoints),
+            ),
+            (
+                "control_backends_missing",
                 "gauge",
                 "Backend references that stand for nothing; their share of calls is answered 500.",
                 count(missing),
             ),
             (
-                "warnings",
+                "control_warnings",
                 "gauge",
                 "Warnings about the rules; see /api/v1/conflicts.",
                 count(composition.warnings.len()),
             ),
             (
-                "names_unresolved",
+                "control_names_unresolved",
                 "gauge",
                 "Host names of instances whose last lookup failed.",
                 count(unresolved),
@@ -151,7 +156,7 @@ impl Metrics {
     }
 
     fn render_histogram(&self, out: &mut String) {
-        let name = "landfall_compose_duration_seconds";
+        let name = "landfall_control_compose_duration_seconds";
         let _ = write!(
             out,
             "# HELP {name} Time it took to compose a snapshot.\n# TYPE {name} histogram\n"

@@ -124,7 +124,7 @@ async fn a_bad_change_keeps_the_snapshot_and_is_counted() {
     for line in [
         "landfall_config_refused 1\n",
         "landfall_config_refusals_total 1\n",
-        "landfall_endpoints 1\n",
+        "landfall_control_endpoints 1\n",
     ] {
         assert!(metrics.contains(line), "{metrics}");
     }
