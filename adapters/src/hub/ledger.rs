@@ -27,16 +27,20 @@ use std::{
 };
 
 use landfall_model::{
-    Host, Instance, RegistryName, RegistryView, Service,
-    world::{Hold, Quarantined, ServiceView, Session},
+    Instance, RegistryName, RegistryView, Service,
+    world::{Quarantined, ServiceView, Session},
 };
-use tracing::{info, warn};
+use tracing::info;
 
-use super::entry::{Entry, Existence};
+use super::entry::Entry;
 use crate::{
     Knowledge,
-    brake::{Brake, Evidence, Held, Loss, Moment, Probed, WINDOW},
+    brake::{Brake, Evidence, Moment, Probed},
 };
+
+mod judge;
+mod screen;
+mod view;
 
 /// Missing instances of a live session are judged together after this long.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -255,37 +259,6 @@ impl Ledger {
         matches!(self.session, Session::Live { .. })
     }
 
-    /// All services with their instances, held ones included: what the last good view is made of.
-    pub fn services(&mut self) -> Vec<Arc<Service>> {
-        self.refresh();
-        self.views.values().map(|view| view.service.clone()).collect()
-    }
-
-    /// The view, if it reads differently from the last one given.
-    pub fn publish(&mut self, now: Moment) -> Option<Published> {
-        if !std::mem::take(&mut self.dirty) {
-            return None;
-        }
-        self.refresh();
-        let quarantined = self.entries.values().flat_map(|entry| entry.quarantined.iter());
-        let view = RegistryView {
-            name: self.name.clone(),
-            kind: self.kind,
-            address: self.address.clone(),
-            session: self.session.clone(),
-            caught_up: self.caught_up,
-            last_good: self.last_good,
-            services: self.views.clone(),
-            holds: self.holds(now),
-            quarantined: self.unreadable.iter().chain(quarantined).cloned().collect(),
-        };
-        Some(Published {
-            view: Arc::new(view),
-            content: std::mem::take(&mut self.content),
-            changed: std::mem::take(&mut self.changed),
-        })
-    }
-
     fn learn(&mut self, now: Moment, knowledge: Knowledge) {
         match knowledge {
             Knowledge::Service {
@@ -313,7 +286,7 @@ impl Ledger {
         changed: Option<SystemTime>,
     ) {
         self.named.insert(name.clone());
-        let (instances, mut unfit) = screen(&name, instances);
+        let (instances, mut unfit) = screen::screen(&name, instances);
         unfit.extend(quarantined);
         let is_live = self.is_live();
         let is_new = !self.entries.contains_key(&name);
@@ -339,109 +312,6 @@ impl Ledger {
         }
     }
 
-    fn gone(&mut self, now: Moment, name: &Arc<str>) {
-        self.named.remove(name);
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.disappear(now, &self.brake);
-            self.missing(now, name);
-        }
-    }
-
-    /// There is something to judge: soon in a live session, else when the session catches up.
-    fn missing(&mut self, now: Moment, name: &Arc<str>) {
-        self.unjudged.insert(name.clone());
-        if self.is_live() {
-            self.settle_at.get_or_insert(now.mono + SETTLE);
-        }
-    }
-
-    fn catch_up(&mut self, now: Moment) {
-        let evidence = if self.is_live() {
-            Evidence::FullRead
-        } else {
-            self.session = Session::Live { since: now.wall };
-            self.caught_up = Some(now.wall);
-            self.lost = None;
-            self.dirty = true;
-            Evidence::NewSession
-        };
-        for (name, entry) in &mut self.entries {
-            if !self.named.contains(name) && entry.disappear(now, &self.brake) {
-                self.unjudged.insert(name.clone());
-            }
-        }
-        if evidence == Evidence::NewSession {
-            for name in &self.held {
-                if let Some(entry) = self.entries.get_mut(name) {
-                    entry.held_all().for_each(|held| held.resume(now));
-                }
-            }
-        }
-        self.look_again(now);
-        self.judge(now, evidence);
-    }
-
-    fn look_again(&mut self, now: Moment) {
-        for name in &self.held {
-            if let Some(entry) = self.entries.get_mut(name) {
-                entry.held_all().for_each(|held| held.look(now, &self.brake));
-            }
-        }
-    }
-
-    /// Removes or holds what is missing. Only ever called in a live session.
-    fn judge(&mut self, now: Moment, evidence: Evidence) {
-        self.settle_at = None;
-        let names = std::mem::take(&mut self.unjudged);
-        for name in &names {
-            if self.entries.get_mut(name).is_some_and(Entry::drop_replaced) {
-                self.shrunk(name, now);
-            }
-        }
-        self.recent.retain(|(at, _)| now.mono.saturating_sub(*at) < WINDOW);
-        let recent: usize = self.recent.iter().map(|(_, count)| count).sum();
-        let counts = self.entries.values().map(Entry::counts);
-        let all = counts.fold(
-            Loss {
-                gone: recent,
-                of: recent,
-            },
-            |sum, count| Loss {
-                gone: sum.gone + count.gone,
-                of: sum.of + count.of,
-            },
-        );
-        let wide: Option<Arc<str>> = self.brake.registry(evidence, all).map(Into::into);
-        let mut removed = 0;
-        for name in names {
-            let Some(entry) = self.entries.get_mut(&name) else {
-                continue;
-            };
-            let suspect = entry.suspect.take();
-            if entry.has_missing() {
-                let narrow = || self.brake.service(evidence, entry.counts()).map(Into::into);
-                match wide.clone().or_else(narrow).or(suspect) {
-                    Some(reason) => {
-                        let is_wide = wide.is_some() || evidence != Evidence::Report;
-                        warn!(registry = %self.name, service = %name, reason = &*reason, "a removal is held; the instances stay in use");
-                        entry.hold(|| Held::new(now, reason.clone(), is_wide));
-                        entry.doubt(now.wall);
-                        self.sort_out_held(&name);
-                        self.show(&name);
-                    }
-                    None => {
-                        removed += entry.remove_missing();
-                        self.shrunk(&name, now);
-                    }
-                }
-            }
-            self.sweep(&name);
-        }
-        if removed > 0 {
-            self.recent.push((now.mono, removed));
-        }
-    }
-
     fn end(&mut self, now: Moment, why: String, retry_at: SystemTime) {
         let first = match &self.session {
             Session::Connecting { since } => *since,
@@ -459,114 +329,6 @@ impl Ledger {
         self.session = Session::Stale { since, why, retry_at };
         self.dirty = true;
     }
-
-    /// A service has lost instances.
-    fn shrunk(&mut self, name: &Arc<str>, now: Moment) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.shrunk(now.wall);
-        }
-        self.content = true;
-        self.sort_out_held(name);
-        self.show(name);
-    }
-
-    fn show(&mut self, name: &Arc<str>) {
-        self.stale_views.insert(name.clone());
-        self.dirty = true;
-    }
-
-    fn sort_out_held(&mut self, name: &Arc<str>) {
-        if self
-            .entries
-            .get(name)
-            .is_some_and(|entry| entry.held().next().is_some())
-        {
-            self.held.insert(name.clone());
-        } else {
-            self.held.remove(name);
-        }
-    }
-
-    /// Forgets a service that is gone with the last of its instances.
-    fn sweep(&mut self, name: &Arc<str>) {
-        let is_over = |entry: &Entry| entry.existence == Existence::Gone && entry.counts().of == 0;
-        if self.entries.get(name).is_some_and(is_over) {
-            self.entries.remove(name);
-            self.held.remove(name);
-            self.content = true;
-            self.show(name);
-        }
-    }
-
-    /// Brings `views` up to date.
-    fn refresh(&mut self) {
-        for name in std::mem::take(&mut self.stale_views) {
-            match self.entries.get(&name) {
-                Some(entry) => {
-                    let before = self.views.get(&name).map(|view| &view.service);
-                    let view = entry.view(&self.name, &name, before);
-                    self.views.insert(name, Arc::new(view));
-                }
-                None => {
-                    self.views.remove(&name);
-                }
-            }
-        }
-    }
-
-    /// One line for each service, reason and age.
-    fn holds(&self, now: Moment) -> Vec<Hold> {
-        let mut holds: Vec<Hold> = Vec::new();
-        for name in &self.held {
-            let first = holds.len();
-            for (id, held) in self.entries.get(name).into_iter().flat_map(Entry::held) {
-                let until = now.wall_at(held.until(now, &self.brake));
-                let same = holds[first..]
-                    .iter_mut()
-                    .find(|hold| hold.since == held.since && hold.reason == *held.reason);
-                match same {
-                    Some(hold) => {
-                        hold.instances.push(id.clone());
-                        hold.until = hold.until.max(until);
-                    }
-                    None => holds.push(Hold {
-                        service: name.clone(),
-                        instances: vec![id.clone()],
-                        reason: held.reason.to_string(),
-                        since: held.since,
-                        until,
-                    }),
-                }
-            }
-        }
-        holds
-    }
-}
-
-/// What no adapter should let through and any registry may contain: such records are quarantined here.
-fn screen(service: &Arc<str>, instances: Vec<Instance>) -> (BTreeMap<Arc<str>, Instance>, Vec<Quarantined>) {
-    let mut fit: BTreeMap<Arc<str>, Instance> = BTreeMap::new();
-    let mut unfit = Vec::new();
-    for instance in instances {
-        let reason = if instance.id.is_empty() {
-            "it has no id"
-        } else if fit.contains_key(&instance.id) {
-            "another instance of the service has the same id; the first one is used"
-        } else if matches!(&instance.host, Host::Name(name) if name.is_empty()) {
-            "it has no host"
-        } else if instance.ports.iter().any(|port| port.number == 0) {
-            "port 0 is no port"
-        } else {
-            fit.insert(instance.id.clone(), instance);
-            continue;
-        };
-        unfit.push(Quarantined {
-            service: Some(service.clone()),
-            record: instance.id.to_string(),
-            reason: reason.to_owned(),
-        });
-    }
-    (fit, unfit)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use landfall_model::{Freshness, Port, Protocol, ServiceId, Status};
+use landfall_model::{Freshness, Host, Port, Protocol, ServiceId, Status};
 
 use super::*;
 
