@@ -315,3 +315,6 @@ fn watch_directories(path: &Path, hint: Arc<Notify>) -> Option<notify::Recommend
     }
     Some(watcher)
 }
+
+#[cfg(test)]
+mod tests;

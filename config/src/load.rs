@@ -47,13 +47,21 @@ pub struct RegistryConfig {
 /// # Errors
 /// [`LoadError::Unreadable`] when the path cannot be read, else [`LoadError::Refused`] with all problems.
 pub fn load(path: impl AsRef<Path>) -> Result<Config, LoadError> {
+    load_with(path, &|name| std::env::var(name).ok())
+}
+
+/// As [`load`], with variables for `${NAME}` from elsewhere than the process's environment.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: impl AsRef<Path>, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, LoadError> {
     let path = path.as_ref();
     let unreadable = |source| LoadError::Unreadable {
         path: path.to_owned(),
         source,
     };
     let sources = source::read(path).map_err(unreadable)?;
-    interpret(path, sources, &|name| std::env::var(name).ok())
+    interpret(path, sources, environment)
 }
 
 /// As [`load`], from a text: `name` stands for the file in problems, `base` is where relative paths start.

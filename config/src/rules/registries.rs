@@ -1,18 +1,19 @@
 //! Registries: exactly one way to reach each, with addresses that are addresses.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use landfall_model::RegistryName;
 
 use super::Report;
 use crate::{
     document::{At, Document},
+    duration::Duration,
     kinds::{
         Kind,
-        registry::{ConsulSpec, EmbeddedSpec, EurekaSpec, FileSpec, RegistrySpec, StaticInstance, ZooKeeperSpec},
+        registry::{RegistrySpec, StaticInstance},
     },
     load::RegistryConfig,
-    problem::{Problem, one_of},
+    problem::one_of,
 };
 
 /// The registries in document order, and their names in order of precedence.
@@ -68,75 +69,79 @@ fn one_block(at: &At<'_>, report: &mut Report) {
     }
 }
 
+/// Each field for itself, so that a fault in one does not hide the others'.
 fn blocks(at: &At<'_>, report: &mut Report) {
-    if let Some((at, spec)) = at.field("eureka").and_then(|at| Some((at.clone(), at.read()?))) {
-        eureka(&at, &spec, report);
+    if let Some(at) = at.field("eureka") {
+        eureka(&at, report);
     }
-    if let Some((at, spec)) = at.field("consul").and_then(|at| Some((at.clone(), at.read()?))) {
-        consul(&at, &spec, report);
+    if let Some(at) = at.field("consul") {
+        consul(&at, report);
     }
-    if let Some((at, spec)) = at.field("zookeeper").and_then(|at| Some((at.clone(), at.read()?))) {
-        zookeeper(&at, &spec, report);
+    if let Some(at) = at.field("zookeeper") {
+        zookeeper(&at, report);
     }
-    if let Some((at, spec)) = at.field("file").and_then(|at| Some((at.clone(), at.read()?))) {
-        file(&at, &spec, report);
+    if let Some(path) = at.field("file").and_then(|at| at.field("path")) {
+        file(&path, report);
     }
     if let Some(at) = at.field("static") {
         services(&at, report);
     }
-    if let Some((at, spec)) = at.field("embedded").and_then(|at| Some((at.clone(), at.read()?))) {
-        embedded(&at, &spec, report);
+    if let Some(address) = at.field("embedded").and_then(|at| at.field("eureka")?.field("address")) {
+        embedded(&address, report);
     }
 }
 
-fn eureka(at: &At<'_>, spec: &EurekaSpec, report: &mut Report) {
-    for (i, text) in spec.urls.iter().enumerate() {
-        web_address(at, &format!("urls[{i}]"), text, "http://127.0.0.1:8761/eureka", report);
-    }
-    for (i, text) in spec.urls.iter().enumerate() {
-        if spec.urls[..i].contains(text) {
+fn eureka(at: &At<'_>, report: &mut Report) {
+    let mut seen: Vec<String> = Vec::new();
+    for at in at.items("urls") {
+        let Some(url) = at.read::<String>() else { continue };
+        web_address(&at, &url, "http://127.0.0.1:8761/eureka", report);
+        if seen.contains(&url) {
             report
                 .problems
-                .push(at.problem(&format!("urls[{i}]"), "the same URL twice", "remove one of the two"));
+                .push(at.problem("", "the same URL twice", "remove one of the two"));
         }
+        seen.push(url);
     }
-    pair(
-        at,
-        "username",
-        spec.username.is_some(),
-        "password",
-        spec.password.is_some(),
-        report,
-    );
-    at_least(at, "poll", spec.poll, 100, report);
-    at_least(at, "fullFetch", spec.full_fetch, 1000, report);
+    pair(at, "username", "password", report);
+    at_least(at, "poll", 100, report);
+    at_least(at, "fullFetch", 1000, report);
 }
 
-fn consul(at: &At<'_>, spec: &ConsulSpec, report: &mut Report) {
-    web_address(at, "address", &spec.address, "http://127.0.0.1:8500", report);
-    at_least(at, "wait", spec.wait, 1000, report);
-    if spec.wait.get() > std::time::Duration::from_secs(600) {
-        let what = format!("{} is longer than Consul waits", spec.wait);
+fn consul(at: &At<'_>, report: &mut Report) {
+    if let Some(at) = at.field("address")
+        && let Some(url) = at.read::<String>()
+    {
+        web_address(&at, &url, "http://127.0.0.1:8500", report);
+    }
+    at_least(at, "wait", 1000, report);
+    if let Some(wait) = at.field("wait").and_then(|at| at.read::<Duration>())
+        && wait.get() > std::time::Duration::from_secs(600)
+    {
+        let what = format!("{wait} is longer than Consul waits");
         report.problems.push(at.problem("wait", what, "write at most `10m`"));
     }
 }
 
-fn zookeeper(at: &At<'_>, spec: &ZooKeeperSpec, report: &mut Report) {
-    if spec.address.contains("://") {
-        let mend = "write `127.0.0.1:2181`, several separated by commas";
-        report
-            .problems
-            .push(at.problem("address", "an address without a scheme is wanted", mend));
-    } else {
-        for one in spec.address.split(',') {
-            if let Some(what) = host_and_port(one.trim()) {
+fn zookeeper(at: &At<'_>, report: &mut Report) {
+    if let Some(address) = at.field("address").and_then(|at| at.read::<String>()) {
+        if address.contains("://") {
+            let mend = "write `127.0.0.1:2181`, several separated by commas";
+            report
+                .problems
+                .push(at.problem("address", "an address without a scheme is wanted", mend));
+        } else {
+            for what in address.split(',').filter_map(|one| host_and_port(one.trim())) {
                 let mend = "write `host:port`, several separated by commas, such as `127.0.0.1:2181`";
                 report.problems.push(at.problem("address", what, mend));
             }
         }
     }
-    for (field, root) in [("root", &spec.root), ("servicesRoot", &spec.services_root)] {
-        let inside = root.strip_prefix('/').unwrap_or(root);
+    for field in ["root", "servicesRoot"] {
+        let Some(root) = at.field(field).and_then(|at| at.read::<String>()) else {
+            continue;
+        };
+        let inside = root.strip_prefix('/').unwrap_or(&root);
         if inside.is_empty()
             || inside
                 .split('/')
@@ -148,38 +153,31 @@ fn zookeeper(at: &At<'_>, spec: &ZooKeeperSpec, report: &mut Report) {
                 .push(at.problem(field, what, "write names joined by `/`, such as `/services`"));
         }
     }
-    pair(
-        at,
-        "username",
-        spec.username.is_some(),
-        "password",
-        spec.password.is_some(),
-        report,
-    );
-    at_least(at, "sessionTimeout", spec.session_timeout, 1000, report);
+    pair(at, "username", "password", report);
+    at_least(at, "sessionTimeout", 1000, report);
 }
 
-fn file(at: &At<'_>, spec: &FileSpec, report: &mut Report) {
-    if spec.path.as_os_str().is_empty() {
-        report.problems.push(at.problem(
-            "path",
-            "an empty path",
-            "write the path of a YAML file with `services:`",
-        ));
-    } else if !at.document().base.join(&spec.path).exists() {
-        let what = format!("`{}` does not exist yet", spec.path.display());
+fn file(at: &At<'_>, report: &mut Report) {
+    let Some(path) = at.read::<PathBuf>() else { return };
+    if path.as_os_str().is_empty() {
+        report
+            .problems
+            .push(at.problem("", "an empty path", "write the path of a YAML file with `services:`"));
+    } else if !at.document().base.join(&path).exists() {
+        let what = format!("`{}` does not exist yet", path.display());
         report
             .warnings
-            .push(at.problem("path", what, "it is read as soon as it appears"));
+            .push(at.problem("", what, "it is read as soon as it appears"));
     }
 }
 
-fn embedded(at: &At<'_>, spec: &EmbeddedSpec, report: &mut Report) {
-    if spec.eureka.address.parse::<SocketAddr>().is_err() {
-        let what = format!("`{}` is no address to listen on", spec.eureka.address.escape_debug());
+fn embedded(at: &At<'_>, report: &mut Report) {
+    let Some(address) = at.read::<String>() else { return };
+    if address.parse::<SocketAddr>().is_err() {
+        let what = format!("`{}` is no address to listen on", address.escape_debug());
         report
             .problems
-            .push(at.problem("eureka.address", what, "write `ip:port`, such as `127.0.0.1:8761`"));
+            .push(at.problem("", what, "write `ip:port`, such as `127.0.0.1:8761`"));
     }
 }
 
@@ -252,9 +250,9 @@ pub(crate) fn services(at: &At<'_>, report: &mut Report) {
 }
 
 /// An `http` or `https` URL. What may be a password is never shown.
-fn web_address(at: &At<'_>, field: &str, text: &str, example: &str, report: &mut Report) {
+fn web_address(at: &At<'_>, text: &str, example: &str, report: &mut Report) {
     let mend = format!("write a URL such as `{example}`");
-    let refuse = |what: &str| at.problem(field, what, mend.clone());
+    let refuse = |what: &str| at.problem("", what, mend.clone());
     let url = match url::Url::parse(text) {
         Ok(url) => url,
         Err(error) => {
@@ -274,7 +272,7 @@ fn web_address(at: &At<'_>, field: &str, text: &str, example: &str, report: &mut
         let what = "a password stands in the URL, readable by everyone who reads the file";
         report
             .warnings
-            .push(at.problem(field, what, "name it by reference instead, as `file:` or `env:`"));
+            .push(at.problem("", what, "name it by reference instead, as `file:` or `env:`"));
     }
 }
 
@@ -298,28 +296,30 @@ fn host_and_port(text: &str) -> Option<String> {
     }
 }
 
-fn pair(at: &At<'_>, one: &str, has_one: bool, other: &str, has_other: bool, report: &mut Report) {
-    let missing: Option<(&str, &str)> = match (has_one, has_other) {
-        (true, false) => Some((one, other)),
-        (false, true) => Some((other, one)),
-        _ => None,
+fn pair(at: &At<'_>, one: &str, other: &str, report: &mut Report) {
+    let (given, missing) = match (at.field(one).is_some(), at.field(other).is_some()) {
+        (true, false) => (one, other),
+        (false, true) => (other, one),
+        _ => return,
     };
-    if let Some((given, missing)) = missing {
-        report.problems.push(at.problem(
-            given,
-            format!("`{given}` without `{missing}`"),
-            format!("add `{missing}`"),
-        ));
-    }
+    let problem = at.problem(
+        given,
+        format!("`{given}` without `{missing}`"),
+        format!("add `{missing}`"),
+    );
+    report.problems.push(problem);
 }
 
-fn at_least(at: &At<'_>, field: &str, duration: crate::duration::Duration, millis: u64, report: &mut Report) {
-    if duration.get() < std::time::Duration::from_millis(millis) {
-        let least = std::time::Duration::from_millis(millis);
-        let problem: Problem = at.problem(
+fn at_least(at: &At<'_>, field: &str, millis: u64, report: &mut Report) {
+    let Some(duration) = at.field(field).and_then(|at| at.read::<Duration>()) else {
+        return;
+    };
+    let least = std::time::Duration::from_millis(millis);
+    if duration.get() < least {
+        let problem = at.problem(
             field,
             format!("{duration} is too short"),
-            format!("write at least {least:?}"),
+            format!("write at least `{millis}ms`"),
         );
         report.problems.push(problem);
     }

@@ -84,11 +84,13 @@ impl Build<'_> {
         let mut anchors: HashMap<usize, Node> = HashMap::new();
         for next in Parser::new_from_str(text) {
             let (event, span) = next.map_err(|error| {
-                let (line, column) = self.place(error.marker());
-                Stop(
-                    self.problem(line, column, &open, error.info(), syntax_mend(text, &error.info())),
-                    false,
-                )
+                let place = self.place(error.marker());
+                // The parser has a limit of its own and meets it before ours, as it reads ahead.
+                if error.info().contains("recursion limit") {
+                    return self.too_deep(place, &open);
+                }
+                let mend = syntax_mend(text, &error.info());
+                Stop(self.problem(place.0, place.1, &open, error.info(), mend), false)
             })?;
             let place = self.place(&span.start);
             match event {
@@ -274,6 +276,12 @@ impl Build<'_> {
                     level.key = Some((scalar.text, line, column));
                 }
                 Some((key, line, column)) => {
+                    let mut node = node;
+                    if matches!(&node.content, Content::Scalar(scalar) if scalar.plain && matches!(&*scalar.text, "" | "~"))
+                    {
+                        // Nothing has no place of its own: it is where its key is.
+                        (node.line, node.column) = (line, column);
+                    }
                     let Some(first) = level.seen.get(&key) else {
                         level.seen.insert(key.clone(), line);
                         entries.push(Entry {
@@ -340,8 +348,6 @@ fn renumber(node: &mut Node, offset: u32) {
 fn syntax_mend(text: &str, info: &str) -> &'static str {
     if info.contains("tab") || text.lines().any(|line| line.starts_with('\t')) {
         "indent with spaces, never with tabs"
-    } else if info.contains("nesting") || info.contains("recursion") {
-        "no kind needs such depth; write it flatter"
     } else if info.contains("anchor") || info.contains("alias") {
         "an alias must name an anchor that stands before it in the same document"
     } else {
