@@ -26,7 +26,8 @@ use tracing::{info, warn};
 use crate::{
     eureka::{
         book::{Book, Limits},
-        surface::{self, Shared},
+        shared::Shared,
+        surface,
         view::View,
         wire::Applications,
     },

@@ -21,7 +21,8 @@
 //! Eureka itself is slow: its answers may be 30 s old, and a crashed instance stays listed for up to four
 //! minutes. Statuses are kept exactly as the server says them.
 //!
-//! Next on the path: [`pace`], [`fetch`], [`wire`], [`convert`], [`view`]; for the server [`book`], [`surface`].
+//! Next on the path: [`pace`], [`servers`], [`fetch`], [`wire`], [`convert`], [`view`]; for the server [`book`],
+//! [`shared`], [`surface`].
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -33,8 +34,9 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use self::{
-    fetch::{Failure, Login, Servers},
+    fetch::Failure,
     pace::{Ask, Pace},
+    servers::{Login, Servers},
     view::View,
 };
 use crate::registry::{ConnectError, Knowledge, Registry, RegistryError, Reports};
@@ -43,12 +45,17 @@ pub mod book;
 pub mod convert;
 pub mod fetch;
 pub mod pace;
+pub mod servers;
+pub mod shared;
 pub mod surface;
 pub mod view;
 pub mod wire;
 
 #[cfg(test)]
 mod tests;
+
+/// Whatever is configured, no server is asked without a pause.
+const MIN_POLL: Duration = Duration::from_millis(10);
 
 /// An Eureka registry that is followed.
 #[derive(Debug)]
@@ -66,7 +73,7 @@ impl Eureka {
     pub fn new(spec: &EurekaSpec) -> Result<Self, ConnectError> {
         Ok(Self {
             servers: Servers::new(spec)?,
-            poll: spec.poll.get(),
+            poll: spec.poll.get().max(MIN_POLL),
             full_fetch: spec.full_fetch.get(),
             address: spec.address,
             last_good: AtomicUsize::new(0),

@@ -21,9 +21,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use landfall_model::Status;
 
-use self::lease::Lease;
-use super::wire::{Action, Application, Applications, InstanceInfo, census::Census};
+use self::{check::check, lease::Lease};
+use super::wire::{Action, InstanceInfo};
 
+pub use self::check::Limits;
+
+mod answers;
+mod check;
 pub mod lease;
 
 /// A moment by two clocks, both in ms: one that only goes forward, and the one on the wall (since 1970).
@@ -33,27 +37,6 @@ pub struct Moment {
     pub steady: u64,
     /// For the timestamps in records.
     pub wall: i64,
-}
-
-/// What a registry takes at most.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Instances, all applications together.
-    pub instances: usize,
-    /// Bytes of keys and values of one instance's metadata.
-    pub metadata_bytes: usize,
-    /// Bytes of any other text of an instance.
-    pub text_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            instances: 50_000,
-            metadata_bytes: 64 << 10,
-            text_bytes: 4 << 10,
-        }
-    }
 }
 
 /// Why an operation was refused.
@@ -263,112 +246,6 @@ impl Book {
         over.len()
     }
 
-    /// Everything.
-    pub fn all(&self) -> Applications {
-        self.answer(|_| true)
-    }
-
-    /// What changed in the last three minutes, with the hash of everything.
-    pub fn delta(&self, now: Moment) -> Applications {
-        let mut applications: BTreeMap<&str, Vec<InstanceInfo>> = BTreeMap::new();
-        for ((app, id), recent) in &self.recent {
-            if now.steady.saturating_sub(recent.at) > DELTA_WINDOW {
-                continue;
-            }
-            let info = match &recent.removed {
-                Some(removed) => Some((**removed).clone()),
-                None => self.lease(app, id).map(|lease| lease.info.clone()),
-            };
-            applications.entry(app).or_default().extend(info);
-        }
-        Applications {
-            version: Some(self.version.to_string()),
-            hash: Some(self.census().to_string()),
-            applications: applications
-                .into_iter()
-                .map(|(name, instances)| Application {
-                    name: name.to_owned(),
-                    instances,
-                    unreadable: Vec::new(),
-                })
-                .collect(),
-            unreadable: Vec::new(),
-        }
-    }
-
-    /// One application, in any case; `None` if nobody of it is registered.
-    pub fn application(&self, app: &str) -> Option<Application> {
-        let name = app.to_uppercase();
-        let leases = self.applications.get(&name)?;
-        Some(Application {
-            instances: leases.values().map(|lease| lease.info.clone()).collect(),
-            name,
-            unreadable: Vec::new(),
-        })
-    }
-
-    /// One instance.
-    pub fn instance(&self, app: &str, id: &str) -> Option<&InstanceInfo> {
-        self.lease(&app.to_uppercase(), id).map(|lease| &lease.info)
-    }
-
-    /// The first instance with that id in any application.
-    pub fn instance_by_id(&self, id: &str) -> Option<&InstanceInfo> {
-        self.applications
-            .values()
-            .find_map(|leases| leases.get(id))
-            .map(|lease| &lease.info)
-    }
-
-    /// Everybody under a VIP, or a secure VIP; case counts. Nobody is an empty list.
-    pub fn vip(&self, vip: &str, secure: bool) -> Applications {
-        let mut answer = self.answer(|info| {
-            let stated = if secure { &info.secure_vip } else { &info.vip };
-            stated.iter().flat_map(|list| list.split(',')).any(|one| one == vip)
-        });
-        let census: Census = answer
-            .applications
-            .iter()
-            .flat_map(|application| application.instances.iter().map(InstanceInfo::known_status))
-            .collect();
-        answer.hash = Some(census.to_string());
-        answer
-    }
-
-    /// Applications that changed after that version and still have instances.
-    pub fn changed_since(&self, version: u64) -> impl Iterator<Item = &str> {
-        self.touched
-            .iter()
-            .filter(move |(_, touched)| **touched > version)
-            .map(|(app, _)| app.as_str())
-    }
-
-    fn answer(&self, keep: impl Fn(&InstanceInfo) -> bool) -> Applications {
-        let applications = self.applications.iter().map(|(name, leases)| Application {
-            name: name.clone(),
-            instances: leases
-                .values()
-                .filter(|lease| keep(&lease.info))
-                .map(|lease| lease.info.clone())
-                .collect(),
-            unreadable: Vec::new(),
-        });
-        Applications {
-            version: Some(self.version.to_string()),
-            hash: Some(self.census().to_string()),
-            applications: applications.filter(|one| !one.instances.is_empty()).collect(),
-            unreadable: Vec::new(),
-        }
-    }
-
-    fn census(&self) -> Census {
-        self.applications
-            .values()
-            .flat_map(BTreeMap::values)
-            .map(|lease| lease.info.known_status())
-            .collect()
-    }
-
     /// The status an instance gets: the first rule that fits (Netflix/eureka: `registry/rule`).
     fn status_rule(&mut self, id: &str, incoming: Status, existing: Option<Status>, now: Moment) -> Status {
         let serves = |status: &Status| matches!(status, Status::Up | Status::OutOfService);
@@ -439,65 +316,6 @@ impl Book {
             };
             self.recent.remove(&key);
         }
-    }
-}
-
-/// What Netflix's server checks, in its order and words, and then our own limits.
-fn check(app: &str, info: &InstanceInfo, limits: &Limits) -> Result<(), Refusal> {
-    let invalid = |text: &str| Err(Refusal::Invalid(text.to_owned()));
-    match () {
-        () if info.instance_id.is_empty() => return invalid("Missing instanceId"),
-        () if info.host_name.is_empty() => return invalid("Missing hostname"),
-        () if info.ip.is_empty() => return invalid("Missing ip address"),
-        () if info.app.is_empty() => return invalid("Missing appName"),
-        () if !info.app.eq_ignore_ascii_case(app) && info.app.to_uppercase() != app => {
-            return Err(Refusal::Invalid(format!(
-                "Mismatched appName, expecting {app} but was {}",
-                info.app
-            )));
-        }
-        () => {}
-    }
-    match &info.data_center {
-        None => return invalid("Missing dataCenterInfo"),
-        Some(center) if center.name.is_empty() => return invalid("Missing dataCenterInfo Name"),
-        Some(_) => {}
-    }
-    for (name, port) in [("port", info.port), ("securePort", info.secure_port)] {
-        if !(0..=65_535).contains(&port.number) {
-            return Err(Refusal::Invalid(format!("{name} is no number from 0 to 65535")));
-        }
-    }
-    let size = |map: &BTreeMap<String, String>| map.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-    let center = info.data_center.as_ref().map_or(0, |center| size(&center.metadata));
-    if size(&info.metadata) + center > limits.metadata_bytes {
-        return Err(Refusal::TooLarge(format!(
-            "metadata of more than {} bytes",
-            limits.metadata_bytes
-        )));
-    }
-    let texts = [&info.instance_id, &info.host_name, &info.ip, &info.app];
-    let optional = [
-        &info.app_group,
-        &info.sid,
-        &info.home_page,
-        &info.status_page,
-        &info.health_check,
-        &info.secure_health_check,
-        &info.vip,
-        &info.secure_vip,
-        &info.asg,
-    ];
-    match texts
-        .into_iter()
-        .chain(optional.into_iter().flatten())
-        .find(|text| text.len() > limits.text_bytes)
-    {
-        Some(_) => Err(Refusal::TooLarge(format!(
-            "a text of more than {} bytes",
-            limits.text_bytes
-        ))),
-        None => Ok(()),
     }
 }
 

@@ -12,11 +12,7 @@
 //!
 //! Not answered: peer replication (nobody is told that we are a peer), ASG and server status.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime},
-};
+use std::{io::Write, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -26,151 +22,29 @@ use axum::{
 };
 use flate2::{Compression, write::GzEncoder};
 use http::{
-    HeaderMap, Method, StatusCode,
+    HeaderMap, StatusCode,
     header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY},
     request::Parts,
 };
 use landfall_model::Status;
-use percent_encoding::percent_decode_str;
-use tokio::sync::watch;
 
+use self::operation::{Operation, operation};
 use super::{
-    book::{Book, Limits, Moment, Refusal},
+    book::{Book, Refusal},
+    shared::Shared,
     wire::{Format, exact_status, read, write},
 };
+
+mod operation;
 
 /// The largest registration that is read.
 pub const MAX_BODY: usize = 1 << 20;
 /// How long a client may take to send one.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A book with a clock, shared by everyone who answers from it.
-#[derive(Debug)]
-pub struct Shared {
-    book: Mutex<Book>,
-    started: Instant,
-    version: watch::Sender<u64>,
-}
-
-impl Shared {
-    /// An empty registry.
-    pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self {
-            book: Mutex::new(Book::new(limits)),
-            started: Instant::now(),
-            version: watch::Sender::new(0),
-        })
-    }
-
-    /// The moment it is.
-    pub fn now(&self) -> Moment {
-        let wall = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        Moment {
-            steady: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            wall: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX),
-        }
-    }
-
-    /// Looks at the book.
-    pub fn read<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
-        look(&self.lock())
-    }
-
-    /// Changes the book, and wakes those who follow if there is something new to see.
-    pub fn write<T>(&self, change: impl FnOnce(&mut Book, Moment) -> T) -> T {
-        let mut book = self.lock();
-        let result = change(&mut book, self.now());
-        let version = book.version();
-        self.version
-            .send_if_modified(|seen| std::mem::replace(seen, version) != version);
-        result
-    }
-
-    /// The book's version, as it changes.
-    pub fn watch(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
-    }
-
-    // No operation of the book leaves it half changed, and one that panicked must not silence a registry.
-    fn lock(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The HTTP service.
 pub fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(answer).with_state(shared)
-}
-
-/// What a request asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Operation {
-    All,
-    Delta,
-    Application(String),
-    Register(String),
-    Instance(String, String),
-    Renew(String, String),
-    Cancel(String, String),
-    SetStatus(String, String),
-    RemoveStatus(String, String),
-    Metadata(String, String),
-    ById(String),
-    Vip { name: String, secure: bool },
-}
-
-/// Which operation it is; `Err` with 404 or 405 if none.
-fn operation(method: &Method, path: &str) -> Result<Operation, StatusCode> {
-    let decoded: Vec<String> = path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned())
-        .collect();
-    let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
-    let rest = match parts.as_slice() {
-        ["eureka", version, rest @ ..] if version.eq_ignore_ascii_case("v2") => rest,
-        ["eureka", rest @ ..] => rest,
-        _ => return Err(StatusCode::NOT_FOUND),
-    };
-    let read = matches!(*method, Method::GET | Method::HEAD);
-    let two = |app: &str, id: &str| (app.to_owned(), id.to_owned());
-    let operation = match rest {
-        ["apps"] if read => Operation::All,
-        ["apps", "delta"] if read => Operation::Delta,
-        ["apps", app] if read => Operation::Application((*app).to_owned()),
-        ["apps", app] if method == Method::POST => Operation::Register((*app).to_owned()),
-        ["apps", app, id] => {
-            let (app, id) = two(app, id);
-            match *method {
-                Method::GET | Method::HEAD => Operation::Instance(app, id),
-                Method::PUT => Operation::Renew(app, id),
-                Method::DELETE => Operation::Cancel(app, id),
-                _ => return Err(StatusCode::METHOD_NOT_ALLOWED),
-            }
-        }
-        ["apps", app, id, "status"] if method == Method::PUT => {
-            let (app, id) = two(app, id);
-            Operation::SetStatus(app, id)
-        }
-        ["apps", app, id, "status"] if method == Method::DELETE => {
-            let (app, id) = two(app, id);
-            Operation::RemoveStatus(app, id)
-        }
-        ["apps", app, id, "metadata"] if method == Method::PUT => {
-            let (app, id) = two(app, id);
-            Operation::Metadata(app, id)
-        }
-        ["instances", id] if read => Operation::ById((*id).to_owned()),
-        [kind @ ("vips" | "svips"), name] if read => Operation::Vip {
-            name: (*name).to_owned(),
-            secure: *kind == "svips",
-        },
-        ["apps", ..] | ["instances" | "vips" | "svips", _] => return Err(StatusCode::METHOD_NOT_ALLOWED),
-        _ => return Err(StatusCode::NOT_FOUND),
-    };
-    Ok(operation)
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {

@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     eureka::{
         view::View,
-        wire::{DataCenter, Format, PortField, read, tests::statuses, write},
+        wire::{Applications, DataCenter, Format, PortField, read, tests::statuses, write},
     },
     registry::Knowledge,
 };

@@ -1,3 +1,5 @@
+use http::Method;
+
 use super::*;
 
 fn asked(method: &str, path: &str) -> Result<Operation, StatusCode> {
