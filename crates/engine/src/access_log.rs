@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The names of the fields are stable. A field that does not apply is left out.
-//! Next on the path: [`json`] writes texts so that any header bytes stay valid JSON.
+//! Next on the path: `json` writes texts so that any header bytes stay valid JSON.
 
 use std::{
     io::{self, Write},

@@ -5,7 +5,7 @@
 //! | [peak EWMA](choices) (default) | of two random endpoints the one with less latency × calls in flight | yes |
 //! | [least request](choices) | of two random endpoints the one with fewer calls in flight | yes |
 //! | [round robin](round_robin) | in turn, spread evenly over the round | exactly |
-//! | [random](random) | at random | exactly |
+//! | [random] | at random | exactly |
 //! | [ring hash](ring) | the same key goes to the same endpoint | as points on the ring |
 //!
 //! What a balancer may choose from is the [`Gate`]'s business: endpoints tried before, ejected or full are closed.

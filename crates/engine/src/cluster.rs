@@ -8,7 +8,7 @@
 //!                                  ClusterState  (in flight, retry budget, turn)        answered / failed / drop
 //! ```
 //!
-//! Nothing on this path locks. Next on the path: [`balance`](crate::balance) chooses, [`lease`] reports back.
+//! Nothing on this path locks. Next on the path: [`balance`] chooses, [`lease`] reports back.
 
 use std::{
     collections::HashMap,

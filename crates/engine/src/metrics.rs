@@ -7,7 +7,7 @@
 //!
 //! Counters are found again by their labels, so they survive recompilation. Those of a rule or cluster that no
 //! runtime holds any more are forgotten by [`Metrics::forget_unused`].
-//! Next on the path: [`counter`] and [`histogram`] count, [`render`] writes.
+//! Next on the path: [`counter`] and [`histogram`] count, `render` writes.
 
 use std::{
     collections::BTreeMap,

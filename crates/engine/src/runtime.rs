@@ -7,19 +7,13 @@
 //! ```
 //!
 //! On the path of a call: [`Runtime::scope`], [`PortScope::select`], then the rule's filters, [`Runtime::backend`] and
-//! [`ClusterRuntime::pick`].
+//! [`ClusterRuntime::pick`]. How listeners and routes are compiled is in `routing`.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use landfall_model::{
     ClusterId, Snapshot,
-    rules::{BackendRef, HostPattern, ListenerId},
-    snapshot::Resolution,
+    rules::{HostPattern, ListenerId},
 };
 
 use crate::{
@@ -29,6 +23,8 @@ use crate::{
     moment::Moment,
     route::{BackendSlot, RouteTable, Rule, Where, hosts::HostMap, regexes::Regexes},
 };
+
+mod routing;
 
 /// A snapshot, compiled.
 #[derive(Debug)]
@@ -288,111 +284,6 @@ impl Runtime {
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
-}
-
-impl Routing {
-    fn compile(snapshot: &Snapshot, previous: Option<&Regexes>, metrics: &Metrics) -> Self {
-        let places: BTreeMap<ClusterId, u32> = snapshot.clusters.keys().cloned().zip(0..).collect();
-        let mut resolve = |backend: &BackendRef| match snapshot.backends.get(backend) {
-            Some(Resolution::Cluster(id)) => match places.get(id) {
-                Some(place) => Where::Cluster(*place),
-                None => Where::Missing(format!("cluster {id} is not in the snapshot").into()),
-            },
-            Some(Resolution::Missing(why)) => Where::Missing(why.as_str().into()),
-            None => Where::Missing("not resolved in the snapshot".into()),
-        };
-        let mut regexes = Regexes::default();
-        let mut problems = Vec::new();
-        let mut tables: HashMap<&ListenerId, (&HostPattern, RouteTable)> = snapshot
-            .listeners
-            .iter()
-            .map(|listener| (&listener.id, (&listener.hostname, RouteTable::default())))
-            .collect();
-        for route in &snapshot.routes {
-            for (index, source) in route.rules.iter().enumerate() {
-                let rule = Rule::compile(&route.id, index, source, &mut resolve, metrics).unwrap_or_else(|why| {
-                    problems.push(format!("route {}, rule {index}: {why}; it answers 500", route.id));
-                    Rule::broken(&route.id, index, source, &why, metrics)
-                });
-                let rule = Arc::new(rule);
-                for attachment in &route.attachments {
-                    let Some((hostname, table)) = tables.get_mut(&attachment.listener) else {
-                        continue;
-                    };
-                    for numbered in source.matches.iter().enumerate() {
-                        let added = table.add(route, &rule, numbered, hostname, (&mut regexes, previous));
-                        if let Err(why) = added {
-                            problems.push(format!(
-                                "route {}, rule {index}, match {}: {why}; it takes no call",
-                                route.id, numbered.0
-                            ));
-                        }
-                    }
-                }
-            }
-        }
-        let listeners = snapshot
-            .listeners
-            .iter()
-            .map(|listener| {
-                let mut routes = tables
-                    .remove(&listener.id)
-                    .map_or_else(RouteTable::default, |(_, table)| table);
-                routes.finish();
-                Arc::new(ListenerRuntime {
-                    id: listener.id.clone(),
-                    port: listener.port,
-                    hostname: listener.hostname.clone(),
-                    routes,
-                })
-            })
-            .collect::<Vec<_>>();
-        Self {
-            scopes: scopes(snapshot, &listeners),
-            listeners,
-            regexes,
-            problems,
-            places,
-        }
-    }
-}
-
-/// One scope per port, scheme and address that some listener names, and one for all other addresses.
-fn scopes(snapshot: &Snapshot, compiled: &[Arc<ListenerRuntime>]) -> Vec<PortScope> {
-    let scheme_of = |tls: bool| if tls { Scheme::Https } else { Scheme::Http };
-    let mut keys: Vec<(u16, Scheme, Option<IpAddr>)> = Vec::new();
-    for listener in &snapshot.listeners {
-        let scheme = scheme_of(listener.tls.is_some());
-        // `0.0.0.0` and `::` are no address that a connection comes in on.
-        let addresses = listener.addresses.iter().map(|address| Some(address.to_canonical()));
-        keys.extend(
-            addresses
-                .filter(|address| address.is_some_and(|address| !address.is_unspecified()))
-                .chain([None])
-                .map(|address| (listener.port, scheme, address)),
-        );
-    }
-    keys.sort_unstable();
-    keys.dedup();
-    keys.into_iter()
-        .map(|(port, scheme, address)| {
-            let mut listeners = HostMap::default();
-            for (listener, compiled) in snapshot.listeners.iter().zip(compiled) {
-                let everywhere = listener.addresses.is_empty() || listener.addresses.iter().any(IpAddr::is_unspecified);
-                let here =
-                    address.is_some_and(|address| listener.addresses.iter().any(|own| own.to_canonical() == address));
-                if listener.port == port && scheme_of(listener.tls.is_some()) == scheme && (everywhere || here) {
-                    listeners.entry(&listener.hostname, || compiled.clone());
-                }
-            }
-            PortScope {
-                port,
-                address,
-                scheme,
-                listeners,
-            }
-        })
-        .collect()
 }
 
 /// Measures how long the registry's changes took to become usable endpoints.
