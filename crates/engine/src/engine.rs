@@ -90,7 +90,6 @@ pub enum EngineError {
 pub struct Engine {
     core: Arc<Core>,
     workers: Arc<[Worker]>,
-    cut: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     control: Option<JoinHandle<()>>,
 }
@@ -161,13 +160,11 @@ impl Engine {
             }
             None => None,
         };
-        let (cut, cut_seen) = watch::channel(false);
         let shared = Arc::new(Shared {
             limits: options.clients.clone(),
             metrics: core.metrics.clone(),
             open: AtomicUsize::new(0),
             ids: AtomicU64::new(1),
-            cut: cut_seen,
         });
         let workers = (0..count)
             .map(|index| core.worker(index, &shared, access_log.clone(), options.trust_forwarded))
@@ -187,7 +184,6 @@ impl Engine {
         Ok(Self {
             core,
             workers,
-            cut,
             stop,
             control: Some(control),
         })
@@ -222,7 +218,7 @@ impl Engine {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let left = self.connections();
-        self.cut.send_replace(true);
+        self.workers.iter().for_each(Worker::cut);
         left
     }
 }
@@ -230,7 +226,6 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.core.ports.close();
-        self.cut.send_replace(true);
         self.stop.send_replace(true);
         if let Some(control) = self.control.take() {
             let _ = control.join();
@@ -260,10 +255,7 @@ impl Core {
         Worker::start(index, move || {
             let limits = &shared.limits;
             let gateway = Gateway::new(runtime, authorities, access_log, trust, limits.body);
-            Server {
-                proxy: http_proxy(gateway, limits.h2_idle),
-                shared,
-            }
+            Server::new(http_proxy(gateway, limits.h2_idle), shared)
         })
     }
 

@@ -10,30 +10,32 @@
 //! Next on the path: [`wire`](super::wire), then [`http`](crate::http).
 
 use std::{
+    collections::HashMap,
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use pingora_core::{
-    apps::{HttpServerApp, ServerApp},
+    apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
     protocols::{Stream, http::ServerSession},
 };
 use pingora_proxy::HttpProxy;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
+    task::AbortHandle,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::{
     connection::{Connection, Secured},
-    ports::Port,
+    ports::{Entered, Port},
     refusal::Refusal,
     wire::{NoHead, Transport, Wire, end_with},
 };
@@ -71,12 +73,23 @@ impl Default for ClientLimits {
 
 /// How long an idle client of a closing port may still begin a request, which is then answered with
 /// `Connection: close`. Closing at once would lose the requests that are under way.
-const LAST_CALL: Duration = Duration::from_millis(500);
+pub(super) const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// What the connections of one worker share.
 pub(crate) struct Server {
-    pub(crate) proxy: Arc<HttpProxy<Gateway>>,
-    pub(crate) shared: Arc<Shared>,
+    proxy: Arc<HttpProxy<Gateway>>,
+    shared: Arc<Shared>,
+    /// Every connection of this worker. Locked when one comes or goes, not by its calls, and by this worker alone.
+    live: Mutex<HashMap<u64, Live>>,
+    /// Never true. pingora looks at such a thing per call, and one for all workers would be a lock for all of them;
+    /// what it is for is done in `response_filter` and in the loop over requests.
+    never: (watch::Sender<bool>, watch::Receiver<bool>),
+}
+
+struct Live {
+    task: AbortHandle,
+    /// Known once the first bytes told what it is.
+    connection: Option<Arc<Connection>>,
 }
 
 /// What all workers share about connections.
@@ -87,8 +100,53 @@ pub(crate) struct Shared {
     pub(crate) open: AtomicUsize,
     /// Where connection ids come from.
     pub(crate) ids: AtomicU64,
-    /// Turns true when patience ends: every connection is cut.
-    pub(crate) cut: watch::Receiver<bool>,
+}
+
+impl Server {
+    pub(crate) fn new(proxy: Arc<HttpProxy<Gateway>>, shared: Arc<Shared>) -> Self {
+        Self {
+            proxy,
+            shared,
+            live: Mutex::default(),
+            never: watch::channel(false),
+        }
+    }
+
+    /// Ends every connection now.
+    pub(crate) fn cut(&self) {
+        for live in self.live().values() {
+            live.task.abort();
+        }
+    }
+
+    /// Gives the idle HTTP/1 connections of a closing port their last call. HTTP/2 ones get GOAWAY by pingora.
+    fn hurry(&self, port: &Arc<Port>) {
+        for live in self.live().values() {
+            if let Some(connection) = &live.connection
+                && Arc::ptr_eq(&connection.port, port)
+            {
+                connection.hurry(LAST_CALL);
+            }
+        }
+    }
+
+    fn live(&self) -> MutexGuard<'_, HashMap<u64, Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a connection out however its task ends.
+struct Gone {
+    id: u64,
+    server: Arc<Server>,
+    _entered: Entered,
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.server.live().remove(&self.id);
+        self.server.shared.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Accepts until the port closes, then serves what waits in the backlog and lets the socket go.
@@ -123,6 +181,7 @@ pub(crate) async fn accept(port: Arc<Port>, socket: TcpListener, server: Arc<Ser
             }
         }
     }
+    server.hurry(&port);
     // Closing a socket of a SO_REUSEPORT group drops its backlog: connections the client believes are open.
     let Ok(socket) = socket.into_std() else { return };
     while let Ok((stream, client)) = socket.accept() {
@@ -143,17 +202,22 @@ fn start(port: &Arc<Port>, stream: TcpStream, client: SocketAddr, server: &Arc<S
         shared.metrics.connections_refused.increment();
         return;
     }
-    let (port, server) = (port.clone(), server.clone());
-    let entered = port.enter();
-    tokio::spawn(async move {
-        let mut cut = server.shared.cut.clone();
-        tokio::select! {
-            () = serve(id, &port, stream, client, &server) => {}
-            _ = cut.wait_for(|cut| *cut) => {}
-        }
-        server.shared.open.fetch_sub(1, Ordering::Relaxed);
-        drop(entered);
+    let gone = Gone {
+        id,
+        server: server.clone(),
+        _entered: port.enter(),
+    };
+    let port = port.clone();
+    let task = tokio::spawn(async move {
+        serve(id, &port, stream, client, &gone.server).await;
+        drop(gone);
     });
+    // The task runs on this thread, so not before this is in.
+    let live = Live {
+        task: task.abort_handle(),
+        connection: None,
+    };
+    server.live().insert(id, live);
 }
 
 async fn serve(id: u64, port: &Arc<Port>, stream: TcpStream, client: SocketAddr, server: &Server) {
@@ -176,6 +240,9 @@ async fn serve(id: u64, port: &Arc<Port>, stream: TcpStream, client: SocketAddr,
     };
     let tls_on_plain = tls.is_none() && read.first() == Some(&0x16);
     let connection = Connection::new(id, client, local, port.clone(), tls, matches!(h2, Ok(true)));
+    if let Some(live) = server.live().get_mut(&id) {
+        live.connection = Some(connection.clone());
+    }
     let Ok(wire) = Wire::new(transport, read, connection) else {
         return;
     };
@@ -185,7 +252,7 @@ async fn serve(id: u64, port: &Arc<Port>, stream: TcpStream, client: SocketAddr,
             let stream: Stream = Box::new(wire);
             server.proxy.process_new(stream, &port.closing()).await;
         }
-        Ok(false) => http1(wire, port, server).await,
+        Ok(false) => http1(wire, server).await,
         Err(NoHead::Refused(refusal)) => refuse(wire, refusal, server).await,
         Err(NoHead::Closed) => {}
     }
@@ -199,34 +266,25 @@ async fn refuse(wire: Wire, refusal: Refusal, server: &Server) {
 }
 
 /// The requests of an HTTP/1 connection, one after the other.
-async fn http1(wire: Wire, port: &Port, server: &Server) {
+async fn http1(wire: Wire, server: &Server) {
     let limits = &server.shared.limits;
-    let mut closing = port.closing();
     let mut wire = Box::new(wire);
-    let mut settings = None;
+    let mut settings: Option<HttpPersistentSettings> = None;
     let mut idle = limits.head;
     loop {
-        // Boxed for its size: while the connection is idle this is all there is.
-        let leaving = *closing.borrow_and_update();
-        let waiting = if leaving { idle.min(LAST_CALL) } else { idle };
-        let head = tokio::select! {
-            biased;
-            head = wire.next_head(waiting, limits.head) => head,
-            _ = closing.changed(), if !leaving => continue,
-        };
-        match head {
+        match wire.next_head(idle, limits.head).await {
             Ok(()) => {}
             Err(NoHead::Closed) => return,
             Err(NoHead::Refused(refusal)) => return refuse(*wire, refusal, server).await,
         }
         let mut session = ServerSession::new_http1(wire);
         match settings.take() {
-            Some(settings) => pingora_core::apps::HttpPersistentSettings::apply_to_session(settings, &mut session),
+            Some(settings) => settings.apply_to_session(&mut session),
             None => session.set_keepalive(Some(0)),
         }
         session.set_read_timeout(Some(limits.body));
         session.set_write_timeout(Some(limits.body));
-        let Some(reused) = server.proxy.process_new_http(session, &closing).await else {
+        let Some(reused) = server.proxy.process_new_http(session, &server.never.1).await else {
             return;
         };
         let (stream, kept) = reused.consume();

@@ -10,9 +10,11 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::Context,
     time::Duration,
 };
 
+use futures_util::task::AtomicWaker;
 use pingora_core::protocols::Digest;
 use tokio::time::Instant;
 
@@ -33,6 +35,9 @@ pub(crate) struct Connection {
     /// Whether requests come as HTTP/2 streams, which have no deadline here.
     pub(crate) h2: bool,
     opened: Instant,
+    /// Waiting for a request, with this to wake it.
+    idle: AtomicBool,
+    waker: AtomicWaker,
     upgraded: AtomicBool,
     /// Microseconds after `opened`; [`NEVER`] is none.
     deadline: AtomicU64,
@@ -69,6 +74,8 @@ impl Connection {
             tls,
             h2,
             opened: Instant::now(),
+            idle: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
             upgraded: AtomicBool::new(false),
             deadline: AtomicU64::new(NEVER),
             moved: AtomicU64::new(0),
@@ -89,6 +96,25 @@ impl Connection {
 
     pub(crate) fn is_upgraded(&self) -> bool {
         self.upgraded.load(Ordering::Relaxed)
+    }
+
+    /// Begins or ends waiting for a request.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.store(idle, Ordering::SeqCst);
+    }
+
+    /// Has [`Connection::hurry`] wake this task.
+    pub(crate) fn watch(&self, cx: &mut Context<'_>) {
+        self.waker.register(cx.waker());
+    }
+
+    /// Gives a connection that waits for a request only so long, because its port is closing.
+    pub(crate) fn hurry(&self, limit: Duration) {
+        if self.idle.load(Ordering::SeqCst) {
+            let end = micros(self.opened.elapsed().saturating_add(limit));
+            self.deadline.fetch_min(end, Ordering::Relaxed);
+            self.waker.wake();
+        }
     }
 
     /// Reads and writes fail from `at` on; `None` lifts the deadline.

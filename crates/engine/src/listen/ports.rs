@@ -16,7 +16,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
@@ -43,6 +43,8 @@ pub(crate) struct Port {
     tls: ArcSwapOption<ServerConfig>,
     names: Arc<ArcSwap<Names>>,
     closing: watch::Sender<bool>,
+    /// The same for calls, which must not lock.
+    is_closing: AtomicBool,
     /// Created before anyone can send, so that its clones notice a close that came before them.
     closed: watch::Receiver<bool>,
     /// The last runtime that knew this port: calls that still come are served by it.
@@ -83,6 +85,7 @@ impl Port {
             tls: ArcSwapOption::empty(),
             names: Arc::default(),
             closing,
+            is_closing: AtomicBool::new(false),
             closed,
             last: ArcSwapOption::empty(),
             connections: AtomicUsize::new(0),
@@ -112,7 +115,7 @@ impl Port {
 
     /// Whether no new connection is accepted here, and the present ones should end.
     pub(crate) fn is_closing(&self) -> bool {
-        *self.closed.borrow()
+        self.is_closing.load(Ordering::Relaxed)
     }
 
     /// The runtime for calls that come after the port has left the configuration.
@@ -122,6 +125,7 @@ impl Port {
 
     /// Ends accepting; connections finish what they do.
     fn close(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
         self.closing.send_replace(true);
     }
 

@@ -33,6 +33,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
+    accept::LAST_CALL,
     connection::Connection,
     framing::Framing,
     head::{self, Head},
@@ -118,8 +119,16 @@ impl Wire {
         self.connection.set_rest(None);
         if self.buffer.is_empty() {
             self.buffer = Vec::new();
+            self.connection.set_idle(true);
+            let idle = if self.connection.port.is_closing() {
+                idle.min(LAST_CALL)
+            } else {
+                idle
+            };
             self.connection.set_deadline(Some(Instant::now() + idle));
-            self.wait_readable().await?;
+            let readable = self.wait_readable().await;
+            self.connection.set_idle(false);
+            readable?;
         }
         self.connection.set_deadline(Some(Instant::now() + slow));
         let mut seen = 0;
@@ -198,7 +207,10 @@ impl Wire {
                 tls => tls.poll_read(cx, &mut first),
             };
             match polled {
-                Poll::Pending => self.poll_deadline(cx),
+                Poll::Pending => {
+                    self.connection.watch(cx);
+                    self.poll_deadline(cx)
+                }
                 ready => ready,
             }
         })

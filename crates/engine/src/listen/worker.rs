@@ -13,9 +13,14 @@ use super::{
     ports::Port,
 };
 
+enum Order {
+    Listen(Arc<Port>, TcpListener),
+    Cut,
+}
+
 /// A thread that serves connections until it is dropped.
 pub(crate) struct Worker {
-    orders: Option<mpsc::UnboundedSender<(Arc<Port>, TcpListener)>>,
+    orders: Option<mpsc::UnboundedSender<Order>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -23,13 +28,20 @@ impl Worker {
     /// Starts a thread. `server` is called on it, in its runtime.
     pub(crate) fn start(index: usize, server: impl FnOnce() -> Server + Send + 'static) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (orders, mut inbox) = mpsc::unbounded_channel::<(Arc<Port>, TcpListener)>();
+        let (orders, mut inbox) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new()
             .name(format!("landfall-{index}"))
             .spawn(move || {
                 runtime.block_on(async move {
                     let server = Arc::new(server());
-                    while let Some((port, socket)) = inbox.recv().await {
+                    while let Some(order) = inbox.recv().await {
+                        let (port, socket) = match order {
+                            Order::Listen(port, socket) => (port, socket),
+                            Order::Cut => {
+                                server.cut();
+                                continue;
+                            }
+                        };
                         match tokio::net::TcpListener::from_std(socket) {
                             Ok(socket) => {
                                 tokio::spawn(accept::accept(port, socket, server.clone()));
@@ -50,9 +62,18 @@ impl Worker {
 
     /// Has the worker accept connections from `socket`.
     pub(crate) fn listen(&self, port: Arc<Port>, socket: TcpListener) {
+        self.order(Order::Listen(port, socket));
+    }
+
+    /// Has the worker end every connection.
+    pub(crate) fn cut(&self) {
+        self.order(Order::Cut);
+    }
+
+    fn order(&self, order: Order) {
         if let Some(orders) = &self.orders {
             // Only a worker that is gone does not take it, and then the process is ending.
-            let _ = orders.send((port, socket));
+            let _ = orders.send(order);
         }
     }
 }

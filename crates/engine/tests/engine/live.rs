@@ -132,6 +132,7 @@ async fn two_hundred_snapshots_under_load_lose_no_request_and_no_connection() {
     };
     let load = Load::start(world.address(80), 4);
     load.more(20).await;
+    eventually("every client is connected", || world.engine.connections() == 4).await;
     let before = connections(&world);
     for round in 0..200 {
         world.publish(&plans[round % 3]).await;

@@ -67,7 +67,7 @@ async fn a_reset_is_tried_again_for_get_and_answered_502_for_post() {
         async move {
             let mut buffer = [0; 1024];
             let _ = stream.read(&mut buffer).await;
-            if seen.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            if seen.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
                 return;
             }
             let _ = stream
