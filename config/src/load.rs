@@ -113,7 +113,7 @@ pub(crate) fn interpret(path: &Path, sources: Vec<Source>, environment: &Environ
     sort(&mut report.problems);
     sort(&mut report.warnings);
     if !report.problems.is_empty() {
-        return Err(LoadError::Refused(Problems(report.problems)));
+        return Err(LoadError::Refused(Problems(report.problems).capped()));
     }
     Ok(Config {
         registries,

@@ -4,6 +4,9 @@ use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
+/// More problems than this are not collected: nobody reads on, and a hostile file could fill the memory.
+pub const MAX_PROBLEMS: usize = 1000;
+
 /// One thing that is wrong (or, in a list of warnings, odd) and where.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
@@ -37,6 +40,19 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
+    /// At most [`MAX_PROBLEMS`], the last of which says so if there were more.
+    pub(crate) fn capped(mut self) -> Self {
+        if self.0.len() > MAX_PROBLEMS {
+            self.0.truncate(MAX_PROBLEMS);
+            if let Some(last) = self.0.last_mut() {
+                last.path.clear();
+                last.what = "there are more problems, from here on they are not shown".to_owned();
+                last.mend = "mend the others first".to_owned();
+            }
+        }
+        self
+    }
+
     /// In order of file and place, each once.
     pub(crate) fn sorted(mut self) -> Self {
         self.0.sort();

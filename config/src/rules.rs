@@ -22,11 +22,12 @@ mod names;
 mod policies;
 mod registries;
 mod routes;
+mod services;
 mod time;
 
 use landfall_model::Rules;
 
-pub(crate) use registries::services;
+pub(crate) use services::services;
 
 use crate::{document::Document, load::RegistryConfig, problem::Problem};
 

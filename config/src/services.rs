@@ -55,6 +55,6 @@ fn read(
             .problem("", what, "keep all services in one document");
         report.problems.push(problem);
     }
-    let Problems(problems) = Problems(report.problems).sorted();
+    let Problems(problems) = Problems(report.problems).sorted().capped();
     if problems.is_empty() { Ok(spec) } else { Err(problems) }
 }

@@ -103,13 +103,17 @@ impl Shape {
         match self {
             Self::Any => "anything".to_owned(),
             Self::Text(_) => "a text".to_owned(),
-            Self::Integer {
-                min: i64::MIN,
-                max: i64::MAX,
-                ..
-            } => "a whole number".to_owned(),
-            Self::Integer { min, max: i64::MAX, .. } => format!("a whole number of at least {min}"),
-            Self::Integer { min, max, .. } => format!("a whole number from {min} to {max}"),
+            Self::Integer { min, max, .. } => {
+                let (low, high) = (
+                    *min > i64::from(i32::MIN),
+                    *max < i64::from(u32::MAX) && *max != i64::from(i32::MAX),
+                );
+                match (low, high) {
+                    (true, true) => format!("a whole number from {min} to {max}"),
+                    (true, false) => format!("a whole number of at least {min}"),
+                    _ => "a whole number".to_owned(),
+                }
+            }
             Self::Bool => "`true` or `false`".to_owned(),
             Self::List { .. } => "a list".to_owned(),
             Self::Map { .. } | Self::Object(_) => "a mapping".to_owned(),

@@ -3,7 +3,8 @@
 //! Limits are kept before anything is parsed. Next on the path: [`yaml`](crate::yaml).
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -42,14 +43,19 @@ impl Source {
     }
 
     fn read(path: &Path) -> io::Result<Self> {
-        let size = fs::metadata(path)?.len();
+        let file = fs::File::open(path)?;
+        let size = file.metadata()?.len();
+        let mut bytes = Vec::new();
+        // A device says that it is empty and never ends.
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+        let read = bytes.len() as u64;
         Ok(Self {
             name: path.display().to_string().into(),
             base: path.parent().unwrap_or(Path::new("")).into(),
-            bytes: if size > MAX_FILE {
-                Err(size)
+            bytes: if read > MAX_FILE {
+                Err(size.max(read))
             } else {
-                Ok(fs::read(path)?.into())
+                Ok(bytes.into())
             },
         })
     }

@@ -11,6 +11,7 @@
 mod build;
 mod environment;
 mod node;
+mod split;
 
 pub(crate) use build::parse;
 pub(crate) use environment::Environment;

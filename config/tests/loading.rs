@@ -228,6 +228,32 @@ fn hostile_input_ends_early_with_a_place() {
 }
 
 #[test]
+fn a_file_of_nothing_but_faults_gives_a_bounded_list() {
+    let mut yaml = String::new();
+    for i in 0..3000 {
+        write!(yaml, "---\nkind: Nonsense{i}\n").unwrap();
+    }
+    let problems = refused(text(yaml));
+    assert_eq!(problems.len(), 1000);
+    assert!(problems[999].what.contains("more problems"));
+    let wide = format!(
+        "apiVersion: landfall.dev/v1\nkind: Registry\nmetadata: {{ name: a }}\nspec: {{ static: {{ services: [{}] }} }}\n",
+        "x,".repeat(5000)
+    );
+    assert_eq!(refused(text(wide)).len(), 1000);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_device_that_never_ends_is_refused() {
+    assert!(
+        refused(load_with("/dev/zero", &|_| None))[0]
+            .what
+            .contains("over the limit")
+    );
+}
+
+#[test]
 fn no_problem_shows_a_secret() {
     let yaml = "apiVersion: landfall.dev/v1\nkind: Registry\nmetadata: { name: a }\nspec:\n  eureka:\n    urls: [\"ftp://me:hunter2@h/eureka\", \"http://me:hunter2@h:x/\", \"hunter2 :\"]\n    username: u\n    password: hunter2\n---\napiVersion: landfall.dev/v1\nkind: Registry\nmetadata: { name: b }\nspec: { consul: { address: \"${SECRET}\", token: \"${SECRET}\" } }\n";
     let dir = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Object, Shape, Text};
 use crate::{
-    problem::{one_of, suggestion},
+    problem::{MAX_PROBLEMS, one_of, suggestion},
     yaml::{Content, Node, Scalar},
 };
 
@@ -34,13 +34,19 @@ impl Check<'_> {
     fn fault(&mut self, node: &Node, path: &str, what: String, mend: String) {
         self.broken.insert(node.id);
         let (line, column) = (node.line, node.column);
-        self.faults.push(Fault {
+        self.report(Fault {
             line,
             column,
             path: path.to_owned(),
             what,
             mend,
         });
+    }
+
+    fn report(&mut self, fault: Fault) {
+        if self.faults.len() <= MAX_PROBLEMS {
+            self.faults.push(fault);
+        }
     }
 
     fn node(&mut self, node: &Node, shape: &Shape, path: &str, about: &str) {
@@ -206,7 +212,7 @@ impl Check<'_> {
             };
             self.broken.insert(node.id);
             let (line, column, path) = (entry.line, entry.column, join(path, &entry.key));
-            self.faults.push(Fault {
+            self.report(Fault {
                 line,
                 column,
                 path,

@@ -19,7 +19,7 @@ pub(crate) fn compile(schema: &Value) -> Shape {
     match type_of(schema) {
         Some("string") => Shape::Text(Box::new(text(schema))),
         Some("integer") => Shape::Integer {
-            min: schema.get("minimum").and_then(integer).unwrap_or(i64::MIN),
+            min: schema.get("minimum").and_then(integer).unwrap_or(least(schema)),
             max: schema
                 .get("maximum")
                 .and_then(integer)
@@ -113,6 +113,14 @@ fn type_of(schema: &Map<String, Value>) -> Option<&str> {
         Value::String(one) => Some(one),
         Value::Array(several) => several.iter().filter_map(Value::as_str).find(|t| *t != "null"),
         _ => None,
+    }
+}
+
+/// The least that the Rust type behind the number holds.
+fn least(schema: &Map<String, Value>) -> i64 {
+    match schema.get("format").and_then(Value::as_str) {
+        Some("int32") => i32::MIN.into(),
+        _ => i64::MIN,
     }
 }
 

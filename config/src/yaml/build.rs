@@ -4,8 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
-use super::{Content, Entry, Environment, MAX_ALIASED, MAX_DEPTH, MAX_NODES, Node, Scalar, environment};
-use crate::problem::Problem;
+use super::{
+    Content, Entry, Environment, MAX_ALIASED, MAX_DEPTH, MAX_NODES, Node, Scalar, environment,
+    split::{split, syntax_mend},
+};
+use crate::problem::{MAX_PROBLEMS, Problem};
 
 /// The documents of a text (empty ones left out) and everything that is wrong with its YAML.
 pub(crate) fn parse(file: &Arc<str>, text: &str, environment: &Environment<'_>) -> (Vec<Node>, Vec<Problem>) {
@@ -22,36 +25,13 @@ pub(crate) fn parse(file: &Arc<str>, text: &str, environment: &Environment<'_>) 
     for (first_line, part) in split(text) {
         all.first_line = first_line;
         if let Err(stop) = all.part(part) {
-            all.problems.push(stop.0);
+            all.report(stop.0);
             if stop.1 {
                 break;
             }
         }
     }
     (all.documents, all.problems)
-}
-
-/// Cuts before every line that begins a document, so that an error in one does not hide the others'.
-/// YAML allows no such line inside a scalar.
-fn split(text: &str) -> Vec<(u32, &str)> {
-    let (mut parts, mut start, mut start_line, mut at) = (Vec::new(), 0, 0, 0);
-    for (line, content) in text.split_inclusive('\n').enumerate() {
-        let begins = content
-            .strip_prefix("---")
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
-        if begins && at > start {
-            let only_prefix = text[start..at]
-                .lines()
-                .all(|l| l.trim().is_empty() || l.starts_with(['#', '%']) || l.trim_start().starts_with('#'));
-            if !only_prefix {
-                parts.push((start_line, &text[start..at]));
-                (start, start_line) = (at, line as u32);
-            }
-        }
-        at += content.len();
-    }
-    parts.push((start_line, &text[start..]));
-    parts
 }
 
 /// A problem that ends this part, and whether it ends the whole file.
@@ -113,7 +93,7 @@ impl Build<'_> {
                             Ok(Some(filled)) => scalar.written = Some(std::mem::replace(&mut scalar.text, filled)),
                             Err((what, mend)) => {
                                 let problem = self.problem(place.0, place.1, &open, what, mend);
-                                self.problems.push(problem);
+                                self.report(problem);
                                 scalar.unresolved = true;
                             }
                         }
@@ -152,12 +132,12 @@ impl Build<'_> {
                         let mend = "write the content out, or use fewer aliases".to_owned();
                         return Err(Stop(self.problem(place.0, place.1, &open, what, mend), true));
                     }
-                    if open.len() + depth(target) > MAX_DEPTH {
+                    if open.len() + target.depth() > MAX_DEPTH {
                         return Err(self.too_deep(place, &open));
                     }
                     let mut copy = target.clone();
                     let offset = self.next_id - copy.id;
-                    renumber(&mut copy, offset);
+                    copy.renumber(offset);
                     self.next_id += size;
                     self.place_value(&mut open, copy)?;
                 }
@@ -212,6 +192,13 @@ impl Build<'_> {
             path,
             what,
             mend: mend.into(),
+        }
+    }
+
+    /// Reports and goes on.
+    fn report(&mut self, problem: Problem) {
+        if self.problems.len() <= MAX_PROBLEMS {
+            self.problems.push(problem);
         }
     }
 
@@ -294,7 +281,7 @@ impl Build<'_> {
                     };
                     let what = format!("`{}` stands here twice, first at line {first}", key.escape_debug());
                     let problem = self.problem(line, column, open, what, "keep one of the two");
-                    self.problems.push(problem);
+                    self.report(problem);
                 }
             },
             Content::Scalar(_) => {}
@@ -314,7 +301,7 @@ impl Build<'_> {
         {
             let what = format!("the tag `{}` means nothing here", tag.original().escape_debug());
             let problem = self.problem(line, column, open, what, "remove it");
-            self.problems.push(problem);
+            self.report(problem);
         }
         false
     }
@@ -323,34 +310,5 @@ impl Build<'_> {
 impl Open {
     fn wants_key(&self) -> bool {
         matches!(self.node.content, Content::Map(_)) && self.key.is_none()
-    }
-}
-
-fn depth(node: &Node) -> usize {
-    let below = match &node.content {
-        Content::Scalar(_) => return 0,
-        Content::List(items) => items.iter().map(depth).max(),
-        Content::Map(entries) => entries.iter().map(|e| depth(&e.value)).max(),
-    };
-    1 + below.unwrap_or(0)
-}
-
-fn renumber(node: &mut Node, offset: u32) {
-    node.id += offset;
-    node.end += offset;
-    match &mut node.content {
-        Content::Scalar(_) => {}
-        Content::List(items) => items.iter_mut().for_each(|item| renumber(item, offset)),
-        Content::Map(entries) => entries.iter_mut().for_each(|entry| renumber(&mut entry.value, offset)),
-    }
-}
-
-fn syntax_mend(text: &str, info: &str) -> &'static str {
-    if info.contains("tab") || text.lines().any(|line| line.starts_with('\t')) {
-        "indent with spaces, never with tabs"
-    } else if info.contains("anchor") || info.contains("alias") {
-        "an alias must name an anchor that stands before it in the same document"
-    } else {
-        "mend the YAML here or just before; look for a missing quote, bracket, colon or indent"
     }
 }

@@ -143,4 +143,25 @@ impl Node {
             _ => None,
         }
     }
+
+    /// How many lists and mappings nest here, itself included.
+    pub fn depth(&self) -> usize {
+        let below = match &self.content {
+            Content::Scalar(_) => return 0,
+            Content::List(items) => items.iter().map(Self::depth).max(),
+            Content::Map(entries) => entries.iter().map(|entry| entry.value.depth()).max(),
+        };
+        1 + below.unwrap_or(0)
+    }
+
+    /// Moves its numbers and those of everything inside up.
+    pub fn renumber(&mut self, offset: u32) {
+        self.id += offset;
+        self.end += offset;
+        match &mut self.content {
+            Content::Scalar(_) => {}
+            Content::List(items) => items.iter_mut().for_each(|item| item.renumber(offset)),
+            Content::Map(entries) => entries.iter_mut().for_each(|entry| entry.value.renumber(offset)),
+        }
+    }
 }
