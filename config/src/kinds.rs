@@ -1,7 +1,7 @@
 //! One file per kind of document, and the list of all of them.
 //!
-//! A kind is a type with `serde` and `schemars`; [`shape`](crate::shape) makes its checks from that.
-//! Checks that look at several fields are in [`rules`](crate::rules).
+//! A kind is a type with `serde` and `schemars`; `shape` makes its checks from that.
+//! Checks that look at several fields are in `rules`.
 
 use std::sync::LazyLock;
 

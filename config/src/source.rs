@@ -1,6 +1,6 @@
 //! The text of a configuration: one file, or every YAML or JSON file of a directory.
 //!
-//! Limits are kept before anything is parsed. Next on the path: [`yaml`](crate::yaml).
+//! Limits are kept before anything is parsed. Next on the path: `yaml`.
 
 use std::{
     fs,
