@@ -229,6 +229,10 @@ impl ProxyHttp for Gateway {
         }
         state.status = status;
         forward::strip_hop_by_hop(response);
+        if session.req_header().version == Version::HTTP_10 {
+            // HTTP/1.0 knows no chunks; without them and without a length the end of the connection ends the body.
+            response.remove_header(&header::TRANSFER_ENCODING);
+        }
         for filters in filters_of(state).filter(|filters| filters.changes_response()) {
             filters.on_response(&mut ResponseHeaders(response));
         }

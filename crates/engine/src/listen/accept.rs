@@ -90,6 +90,8 @@ struct Live {
     task: AbortHandle,
     /// Known once the first bytes told what it is.
     connection: Option<Arc<Connection>>,
+    /// Has pingora send GOAWAY; for HTTP/2.
+    goaway: Option<watch::Sender<bool>>,
 }
 
 /// What all workers share about connections.
@@ -119,13 +121,18 @@ impl Server {
         }
     }
 
-    /// Gives the idle HTTP/1 connections of a closing port their last call. HTTP/2 ones get GOAWAY by pingora.
+    /// Gives the idle HTTP/1 connections of a closing port their last call, and its HTTP/2 ones a GOAWAY.
     fn hurry(&self, port: &Arc<Port>) {
         for live in self.live().values() {
             if let Some(connection) = &live.connection
                 && Arc::ptr_eq(&connection.port, port)
             {
-                connection.hurry(LAST_CALL);
+                match &live.goaway {
+                    Some(goaway) => {
+                        goaway.send_replace(true);
+                    }
+                    None => connection.hurry(LAST_CALL),
+                }
             }
         }
     }
@@ -216,6 +223,7 @@ fn start(port: &Arc<Port>, stream: TcpStream, client: SocketAddr, server: &Arc<S
     let live = Live {
         task: task.abort_handle(),
         connection: None,
+        goaway: None,
     };
     server.live().insert(id, live);
 }
@@ -240,8 +248,10 @@ async fn serve(id: u64, port: &Arc<Port>, stream: TcpStream, client: SocketAddr,
     };
     let tls_on_plain = tls.is_none() && read.first() == Some(&0x16);
     let connection = Connection::new(id, client, local, port.clone(), tls, matches!(h2, Ok(true)));
+    let (goaway, going) = watch::channel(port.is_closing());
     if let Some(live) = server.live().get_mut(&id) {
         live.connection = Some(connection.clone());
+        live.goaway = connection.h2.then_some(goaway);
     }
     let Ok(wire) = Wire::new(transport, read, connection) else {
         return;
@@ -250,7 +260,7 @@ async fn serve(id: u64, port: &Arc<Port>, stream: TcpStream, client: SocketAddr,
         Ok(_) if tls_on_plain => refuse(wire, Refusal::bad("TLS handshake sent to plain HTTP port"), server).await,
         Ok(true) => {
             let stream: Stream = Box::new(wire);
-            server.proxy.process_new(stream, &port.closing()).await;
+            server.proxy.process_new(stream, &going).await;
         }
         Ok(false) => http1(wire, server).await,
         Err(NoHead::Refused(refusal)) => refuse(wire, refusal, server).await,

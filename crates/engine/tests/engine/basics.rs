@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use http::Response;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::world::*;
 
@@ -143,4 +144,34 @@ async fn answers_without_a_body_and_to_head_keep_the_connection() {
         let answer = Answer::read(sender.send_request(request(method, path, empty())).await.unwrap()).await;
         assert_eq!((answer.status, answer.body.len()), (status, length), "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn an_offer_of_cleartext_http2_by_upgrade_is_not_passed_on() {
+    let origin = echoes().await;
+    let world = World::start(&Plan::to(&[origin.address]));
+    // What Java's HttpClient sends with every first request.
+    let asked = "GET / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nHost: a\r\n\
+                 HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\nUser-Agent: Java\r\n\r\n";
+    let mut stream = TcpStream::connect(world.address(80)).await.unwrap();
+    for _ in 0..2 {
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        let text = read_until(&mut stream, "\n\n").await.to_lowercase();
+        assert!(text.starts_with("http/1.1 200 ") && text.contains("user-agent: java"), "{text}");
+        assert!(!text.contains("http2-settings: ") && !text.contains("upgrade: h2c"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_http_1_0_client_gets_an_answer_it_can_read() {
+    let address = raw(|mut stream, _| async move {
+        read_until(&mut stream, "\r\n\r\n").await;
+        let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    })
+    .await;
+    let world = World::start(&Plan::to(&[address]));
+    let text = exchange(world.address(80), b"GET / HTTP/1.0\r\n\r\n").await;
+    assert!(!text.to_lowercase().contains("transfer-encoding"), "{text}");
+    assert!(text.ends_with("\r\n\r\nhello"), "{text}");
 }
