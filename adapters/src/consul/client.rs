@@ -78,7 +78,10 @@ pub(super) fn base_url(text: &str) -> Result<Url, ConnectError> {
         return Err(bad(without_user(text), why));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(bad(url[..url::Position::AfterPath].to_owned(), "leave out what follows `?` or `#`"));
+        return Err(bad(
+            url[..url::Position::AfterPath].to_owned(),
+            "leave out what follows `?` or `#`",
+        ));
     }
     Ok(url)
 }
@@ -158,7 +161,9 @@ impl Client {
         if after > 0 {
             let (index, wait) = (after.to_string(), self.scope.wait);
             let wait_text = format!("{}ms", wait.as_millis());
-            url.query_pairs_mut().append_pair("index", &index).append_pair("wait", &wait_text);
+            url.query_pairs_mut()
+                .append_pair("index", &index)
+                .append_pair("wait", &wait_text);
             // The server adds up to a sixteenth, so that not everybody comes back at once.
             timeout += wait + wait / 16;
         }
@@ -189,15 +194,15 @@ impl Client {
         // The streaming backend, which answers health queries that wait (the default since 1.10), knows neither:
         // it sends `false` and 0, or leaves both out. Unknown is not "no"; the catalog's answers tell.
         let streaming = header("x-consul-query-backend").is_some_and(|backend| backend == "streaming");
-        if !streaming
-            && header("x-consul-knownleader").is_some_and(|known| known.eq_ignore_ascii_case("false"))
-        {
+        if !streaming && header("x-consul-knownleader").is_some_and(|known| known.eq_ignore_ascii_case("false")) {
             return Err(self.not_ready(format!("{asked}: no leader is known, so the answer may be old")));
         }
         if let Some(silence) = header("x-consul-lastcontact").and_then(|ms| ms.trim().parse::<u64>().ok())
             && Duration::from_millis(silence) > LONGEST_SILENCE
         {
-            return Err(self.not_ready(format!("{asked}: the server last heard from its leader {silence} ms ago")));
+            return Err(self.not_ready(format!(
+                "{asked}: the server last heard from its leader {silence} ms ago"
+            )));
         }
         Ok(Answer {
             // No data has index 1, so waiting for more than 1 is safe, and waiting for more than 0 is no wait.

@@ -30,7 +30,11 @@ impl Index {
     /// Takes an answer's index (at least 1) and says how long to pause before asking again.
     pub(super) fn take(&mut self, index: u64, took: Duration) -> Duration {
         self.last = if index < self.last { 0 } else { index };
-        self.quick = if took >= WAITED { 0 } else { self.quick.saturating_add(1) };
+        self.quick = if took >= WAITED {
+            0
+        } else {
+            self.quick.saturating_add(1)
+        };
         match self.quick.saturating_sub(FREE) {
             0 => Duration::ZERO,
             n => FIRST_PAUSE.saturating_mul(1 << n.min(10)).min(LONGEST_PAUSE),

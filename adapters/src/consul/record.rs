@@ -63,7 +63,9 @@ pub(super) fn listing(body: &[u8], scope: &Scope) -> Result<Listing, String> {
     let wanted = |name: &str, tags: &[String]| {
         name != "consul" && !scope.exclude.iter().any(|e| e == name) && scope.tags.iter().all(|t| tags.contains(t))
     };
-    let names = all.iter().filter(|(name, tags)| wanted(name, tags.as_deref().unwrap_or_default()));
+    let names = all
+        .iter()
+        .filter(|(name, tags)| wanted(name, tags.as_deref().unwrap_or_default()));
     Ok(Listing {
         names: names.map(|(name, _)| Arc::from(name.as_str())).collect(),
         any: !all.is_empty(),
@@ -193,10 +195,16 @@ impl Entry {
             let mut zones = places.into_iter().flatten().map(|place| place.zone.clone());
             zones.find(|zone| !zone.is_empty())
         });
-        let mut metadata: BTreeMap<Arc<str>, Arc<str>> =
-            self.service.meta.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect();
+        let mut metadata: BTreeMap<Arc<str>, Arc<str>> = self
+            .service
+            .meta
+            .iter()
+            .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+            .collect();
         for tag in &self.service.tags {
-            metadata.entry(format!("tag.{tag}").into()).or_insert_with(|| "true".into());
+            metadata
+                .entry(format!("tag.{tag}").into())
+                .or_insert_with(|| "true".into());
         }
         Ok(Instance {
             id: format!("{}/{}", self.node.node, self.service.id).into(),
@@ -254,10 +262,17 @@ impl Service {
         }
         // As the gRPC starters for Spring write it beside the HTTP port.
         let grpc = ["gRPC_port", "gRPC.port", "grpc_port"].into_iter().find_map(meta);
-        if let Some(number) = grpc.and_then(|text| text.parse::<u16>().ok()).filter(|number| *number != 0) {
+        if let Some(number) = grpc
+            .and_then(|text| text.parse::<u16>().ok())
+            .filter(|number| *number != 0)
+        {
             match ports.first_mut().filter(|port| port.number == number) {
                 Some(port) => port.protocol = Protocol::Grpc,
-                None => ports.push(Port { number, protocol: Protocol::Grpc, tls: false }),
+                None => ports.push(Port {
+                    number,
+                    protocol: Protocol::Grpc,
+                    tls: false,
+                }),
             }
         }
         Ok(ports)
@@ -267,7 +282,11 @@ impl Service {
         let Some(weights) = &self.weights else {
             return DEFAULT_WEIGHT;
         };
-        let share = if status == Status::Warning { weights.warning } else { weights.passing };
+        let share = if status == Status::Warning {
+            weights.warning
+        } else {
+            weights.passing
+        };
         // Consul allows 0 to 65535.
         u32::try_from(share.clamp(0, 65_535)).unwrap_or(0) * DEFAULT_WEIGHT
     }

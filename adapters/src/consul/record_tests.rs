@@ -48,13 +48,34 @@ fn one(entry: Value) -> Instance {
 
 #[test]
 fn an_instance_is_its_node_and_its_service_id() {
-    let instance = one(entry(json!({"Tags": ["v1", "a=b"], "Meta": {"zone": "z1", "secure": "false"}}), json!([])));
+    let instance = one(entry(
+        json!({"Tags": ["v1", "a=b"], "Meta": {"zone": "z1", "secure": "false"}}),
+        json!([]),
+    ));
     assert_eq!(&*instance.id, "n1/orders-1");
     assert_eq!(instance.host.to_string(), "10.0.0.7");
-    assert_eq!(instance.ports, [Port { number: 8080, protocol: Protocol::Unknown, tls: false }]);
-    assert_eq!((instance.status, instance.weight, instance.zone.as_deref()), (Status::Passing, 100, Some("z1")));
+    assert_eq!(
+        instance.ports,
+        [Port {
+            number: 8080,
+            protocol: Protocol::Unknown,
+            tls: false
+        }]
+    );
+    assert_eq!(
+        (instance.status, instance.weight, instance.zone.as_deref()),
+        (Status::Passing, 100, Some("z1"))
+    );
     let metadata: Vec<(&str, &str)> = instance.metadata.iter().map(|(k, v)| (&**k, &**v)).collect();
-    assert_eq!(metadata, [("secure", "false"), ("tag.a=b", "true"), ("tag.v1", "true"), ("zone", "z1")]);
+    assert_eq!(
+        metadata,
+        [
+            ("secure", "false"),
+            ("tag.a=b", "true"),
+            ("tag.v1", "true"),
+            ("zone", "z1")
+        ]
+    );
     assert_eq!(instance.changed, None);
 }
 
@@ -63,11 +84,29 @@ fn the_status_is_the_worst_check_and_maintenance_wins() {
     for (checks, status) in [
         (json!([]), Status::Passing),
         (json!(null), Status::Passing),
-        (json!([check("serfHealth", "passing"), check("service:orders-1", "passing")]), Status::Passing),
-        (json!([check("serfHealth", "passing"), check("service:orders-1", "warning")]), Status::Warning),
-        (json!([check("serfHealth", "critical"), check("service:orders-1", "warning")]), Status::Critical),
-        (json!([check("_node_maintenance", "critical"), check("serfHealth", "passing")]), Status::Maintenance),
-        (json!([check("_service_maintenance:orders-1", "critical"), check("x", "critical")]), Status::Maintenance),
+        (
+            json!([check("serfHealth", "passing"), check("service:orders-1", "passing")]),
+            Status::Passing,
+        ),
+        (
+            json!([check("serfHealth", "passing"), check("service:orders-1", "warning")]),
+            Status::Warning,
+        ),
+        (
+            json!([check("serfHealth", "critical"), check("service:orders-1", "warning")]),
+            Status::Critical,
+        ),
+        (
+            json!([check("_node_maintenance", "critical"), check("serfHealth", "passing")]),
+            Status::Maintenance,
+        ),
+        (
+            json!([
+                check("_service_maintenance:orders-1", "critical"),
+                check("x", "critical")
+            ]),
+            Status::Maintenance,
+        ),
     ] {
         assert_eq!(one(entry(json!({}), checks.clone())).status, status, "{checks}");
     }
@@ -79,24 +118,48 @@ fn the_weight_follows_the_status() {
     assert_eq!(one(entry(weights.clone(), json!([]))).weight, 1000);
     assert_eq!(one(entry(weights, json!([check("a", "warning")]))).weight, 0);
     assert_eq!(one(entry(json!({"Weights": null}), json!([]))).weight, DEFAULT_WEIGHT);
-    assert_eq!(one(entry(json!({"Weights": {"Passing": 65535, "Warning": 1}}), json!([]))).weight, 6_553_500);
+    assert_eq!(
+        one(entry(json!({"Weights": {"Passing": 65535, "Warning": 1}}), json!([]))).weight,
+        6_553_500
+    );
 }
 
 #[test]
 fn ports_say_what_is_spoken_there() {
     let port = |number, protocol, tls| Port { number, protocol, tls };
     for (service, ports) in [
-        (json!({"Meta": {"secure": "true"}}), vec![port(8080, Protocol::Unknown, true)]),
-        (json!({"Tags": ["secure=true"]}), vec![port(8080, Protocol::Unknown, true)]),
-        (json!({"Meta": {"protocol": "HTTPS"}}), vec![port(8080, Protocol::Http, true)]),
-        (json!({"Meta": {"protocol": "grpc"}}), vec![port(8080, Protocol::Grpc, false)]),
-        (json!({"Meta": {"gRPC": "true"}}), vec![port(8080, Protocol::Grpc, false)]),
+        (
+            json!({"Meta": {"secure": "true"}}),
+            vec![port(8080, Protocol::Unknown, true)],
+        ),
+        (
+            json!({"Tags": ["secure=true"]}),
+            vec![port(8080, Protocol::Unknown, true)],
+        ),
+        (
+            json!({"Meta": {"protocol": "HTTPS"}}),
+            vec![port(8080, Protocol::Http, true)],
+        ),
+        (
+            json!({"Meta": {"protocol": "grpc"}}),
+            vec![port(8080, Protocol::Grpc, false)],
+        ),
+        (
+            json!({"Meta": {"gRPC": "true"}}),
+            vec![port(8080, Protocol::Grpc, false)],
+        ),
         (
             json!({"Meta": {"gRPC_port": "9090"}}),
             vec![port(8080, Protocol::Unknown, false), port(9090, Protocol::Grpc, false)],
         ),
-        (json!({"Meta": {"gRPC.port": "8080"}}), vec![port(8080, Protocol::Grpc, false)]),
-        (json!({"Meta": {"gRPC_port": "none"}}), vec![port(8080, Protocol::Unknown, false)]),
+        (
+            json!({"Meta": {"gRPC.port": "8080"}}),
+            vec![port(8080, Protocol::Grpc, false)],
+        ),
+        (
+            json!({"Meta": {"gRPC_port": "none"}}),
+            vec![port(8080, Protocol::Unknown, false)],
+        ),
         (json!({"Port": 0}), vec![]),
         (json!({"Port": null}), vec![]),
     ] {
@@ -106,7 +169,10 @@ fn ports_say_what_is_spoken_there() {
 
 #[test]
 fn without_an_address_of_its_own_a_service_has_its_nodes() {
-    assert_eq!(one(entry(json!({"Address": ""}), json!([]))).host.to_string(), "10.0.0.1");
+    assert_eq!(
+        one(entry(json!({"Address": ""}), json!([]))).host.to_string(),
+        "10.0.0.1"
+    );
     let mut nowhere = entry(json!({"Address": ""}), json!([]));
     nowhere["Node"]["Address"] = json!("");
     let (instances, quarantined) = read(&[nowhere], &scope(&[]));
@@ -125,7 +191,11 @@ fn a_bad_entry_is_set_aside_under_its_id_and_its_siblings_live() {
     ] {
         let (instances, quarantined) = read(&[bad.clone(), good.clone()], &scope(&[]));
         assert_eq!(instances.len(), 1, "{bad}");
-        assert_eq!((quarantined.len(), quarantined[0].record.as_str()), (1, "n1/orders-1"), "{bad}");
+        assert_eq!(
+            (quarantined.len(), quarantined[0].record.as_str()),
+            (1, "n1/orders-1"),
+            "{bad}"
+        );
     }
     let (instances, quarantined) = read(&[json!("what?"), good], &scope(&[]));
     assert_eq!((instances.len(), quarantined[0].record.as_str()), (1, "entry 0"));
@@ -137,7 +207,10 @@ fn proxies_and_gateways_are_no_instances_and_alone_no_service() {
     let (instances, _) = read(&[proxy.clone(), entry(json!({"Kind": ""}), json!([]))], &scope(&[]));
     assert_eq!(instances.len(), 1);
     let alone = serde_json::to_vec(&[proxy]).unwrap();
-    assert_eq!(health(&"orders".into(), &alone, &scope(&[])).unwrap(), Reading::Machinery);
+    assert_eq!(
+        health(&"orders".into(), &alone, &scope(&[])).unwrap(),
+        Reading::Machinery
+    );
     let nobody = health(&"orders".into(), b"[]", &scope(&[])).unwrap();
     assert!(nobody.is_nothing() && nobody != Reading::Machinery);
 }
@@ -166,7 +239,10 @@ fn the_listing_leaves_out_consul_itself_what_is_excluded_and_what_lacks_a_tag() 
     assert!(!listing(b"{}", &scope(&[])).unwrap().any);
     for bad in ["<html>", "[]", "", r#"{"orders":"v1"}"#] {
         assert!(listing(bad.as_bytes(), &scope(&[])).is_err(), "{bad}");
-        assert!(health(&"x".into(), bad.replace("[]", "{}").as_bytes(), &scope(&[])).is_err(), "{bad}");
+        assert!(
+            health(&"x".into(), bad.replace("[]", "{}").as_bytes(), &scope(&[])).is_err(),
+            "{bad}"
+        );
     }
 }
 

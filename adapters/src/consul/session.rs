@@ -98,14 +98,21 @@ impl Session<'_> {
                 same = false;
                 self.lives += 1;
                 let life = self.lives;
-                self.known.insert(name.clone(), Known { life, ..Known::default() });
+                self.known.insert(
+                    name.clone(),
+                    Known {
+                        life,
+                        ..Known::default()
+                    },
+                );
             }
         }
         for (name, known) in &mut self.known {
             let missing = listing.names.binary_search(name).is_err();
             if missing && !known.in_doubt {
                 known.in_doubt = true;
-                self.tasks.spawn(tasks::verdict(self.client.clone(), name.clone(), self.news.clone()));
+                self.tasks
+                    .spawn(tasks::verdict(self.client.clone(), name.clone(), self.news.clone()));
             }
             same &= !missing;
         }
@@ -125,7 +132,14 @@ impl Session<'_> {
             Reading::Service { instances, quarantined } => {
                 known.reported = true;
                 let changed = None;
-                self.reports.send(Knowledge::Service { name, instances, quarantined, changed }).await;
+                self.reports
+                    .send(Knowledge::Service {
+                        name,
+                        instances,
+                        quarantined,
+                        changed,
+                    })
+                    .await;
             }
             Reading::Machinery if known.reported => {
                 known.reported = false;

@@ -88,7 +88,12 @@ impl World {
     }
 
     fn asked(&self, part: &str) -> usize {
-        self.log.lock().unwrap().iter().filter(|(uri, _)| uri.contains(part)).count()
+        self.log
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(uri, _)| uri.contains(part))
+            .count()
     }
 }
 
@@ -98,12 +103,19 @@ async fn answer(
     request: Request,
 ) -> Response {
     let path = request.uri().path().to_owned();
-    world.log.lock().unwrap().push((request.uri().to_string(), request.headers().clone()));
+    world
+        .log
+        .lock()
+        .unwrap()
+        .push((request.uri().to_string(), request.headers().clone()));
     let mut script = world.script.subscribe();
     let index: u64 = query.get("index").and_then(|text| text.parse().ok()).unwrap_or(0);
-    let wait = query.get("wait").and_then(|text| text.strip_suffix("ms")?.parse().ok()).unwrap_or(0);
+    let wait = query
+        .get("wait")
+        .and_then(|text| text.strip_suffix("ms")?.parse().ok())
+        .unwrap_or(0);
     // As Consul: back when the index is higher or at the time-out. A fault ends waiting queries too.
-    let woken = script.wait_for(|s| s.index > index || s.index < index || s.nervous || s.fault.is_some());
+    let woken = script.wait_for(|s| s.index != index || s.nervous || s.fault.is_some());
     let _ = timeout(Duration::from_millis(wait), async { woken.await.is_ok() }).await;
     let script = world.script.borrow().clone();
     tokio::time::sleep(script.slow).await;
@@ -151,7 +163,11 @@ impl Followed {
     /// The next report that is more than a sign of life.
     async fn next(&mut self) -> Knowledge {
         loop {
-            match timeout(DEADLINE, self.inbox.recv()).await.expect("a report in time").expect("a session") {
+            match timeout(DEADLINE, self.inbox.recv())
+                .await
+                .expect("a report in time")
+                .expect("a session")
+            {
                 Knowledge::Confirmed => {}
                 knowledge => return knowledge,
             }
@@ -161,9 +177,18 @@ impl Followed {
     /// The next report as a line.
     async fn line(&mut self) -> String {
         match self.next().await {
-            Knowledge::Service { name, instances, quarantined, .. } => {
-                let ids = instances.iter().map(|i| format!("{}={}", i.id.trim_start_matches("n1/"), i.status));
-                let ids: Vec<String> = ids.chain(quarantined.iter().map(|q| format!("!{}", q.record))).collect();
+            Knowledge::Service {
+                name,
+                instances,
+                quarantined,
+                ..
+            } => {
+                let ids = instances
+                    .iter()
+                    .map(|i| format!("{}={}", i.id.trim_start_matches("n1/"), i.status));
+                let ids: Vec<String> = ids
+                    .chain(quarantined.iter().map(|q| format!("!{}", q.record)))
+                    .collect();
                 format!("{name}: {}", ids.join(" ")).trim_end().to_owned()
             }
             Knowledge::Gone { name } => format!("{name} gone"),
@@ -194,7 +219,10 @@ async fn every_service_is_said_before_caught_up_and_changes_follow() {
     world.set("orders", &[("a", "passing"), ("b", "critical")]);
     world.set("stock", &[("s", "warning")]);
     let mut followed = Followed::start(&address, |_| {});
-    assert_eq!(followed.until_caught_up().await, ["orders: a=passing b=critical", "stock: s=warning"]);
+    assert_eq!(
+        followed.until_caught_up().await,
+        ["orders: a=passing b=critical", "stock: s=warning"]
+    );
     world.set("orders", &[("a", "passing")]);
     assert_eq!(followed.line().await, "orders: a=passing");
     world.set("mail", &[("m", "passing")]);
@@ -229,7 +257,10 @@ async fn a_return_without_change_is_no_report_and_no_spin() {
     followed.until_caught_up().await;
     world.change(|script| script.nervous = true);
     let before = world.asked("/health/service/orders");
-    assert!(timeout(Duration::from_millis(1500), followed.next()).await.is_err(), "nothing has changed");
+    assert!(
+        timeout(Duration::from_millis(1500), followed.next()).await.is_err(),
+        "nothing has changed"
+    );
     let asked = world.asked("/health/service/orders") - before;
     assert!(asked < 20, "asked {asked} times in 1.5 s");
     world.set("orders", &[("b", "passing")]);
@@ -255,7 +286,11 @@ async fn a_listing_that_lost_half_its_names_removes_nothing() {
     .await
     .unwrap();
     world.set("a", &[("1", "critical")]);
-    assert_eq!(followed.line().await, "a: 1=critical", "unlisted, and followed all the same");
+    assert_eq!(
+        followed.line().await,
+        "a: 1=critical",
+        "unlisted, and followed all the same"
+    );
     world.change(|script| script.unlisted.clear());
     world.set("b", &[("2", "passing")]);
     assert_eq!(followed.line().await, "b: 2=passing");
@@ -269,10 +304,15 @@ async fn what_our_rights_hide_is_not_gone() {
     followed.until_caught_up().await;
     world.change(|script| {
         script.services.get_mut("orders").unwrap().clear();
-        script.headers.push(("x-consul-results-filtered-by-acls", "true".to_owned()));
+        script
+            .headers
+            .push(("x-consul-results-filtered-by-acls", "true".to_owned()));
     });
     let error = followed.ended().await;
-    assert!(matches!(&error, RegistryError::Denied { what, .. } if what.contains("node:read")), "{error}");
+    assert!(
+        matches!(&error, RegistryError::Denied { what, .. } if what.contains("node:read")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -292,10 +332,26 @@ async fn answers_that_must_not_be_believed_end_the_session_with_their_reason() {
         (fault(404, "no such page"), "Malformed", "404"),
         (fault(301, ""), "Malformed", "301"),
         (fault(200, "<html>a portal</html>"), "Malformed", "<html>a portal"),
-        (headers(vec![header("x-consul-knownleader", "false")]), "NotReady", "no leader"),
-        (headers(vec![header("x-consul-lastcontact", "60000")]), "NotReady", "60000 ms"),
-        (headers(vec![header("x-consul-index", "minus one")]), "Malformed", "X-Consul-Index"),
-        (Box::new(|script| script.services.clear()), "NotReady", "not even itself"),
+        (
+            headers(vec![header("x-consul-knownleader", "false")]),
+            "NotReady",
+            "no leader",
+        ),
+        (
+            headers(vec![header("x-consul-lastcontact", "60000")]),
+            "NotReady",
+            "60000 ms",
+        ),
+        (
+            headers(vec![header("x-consul-index", "minus one")]),
+            "Malformed",
+            "X-Consul-Index",
+        ),
+        (
+            Box::new(|script| script.services.clear()),
+            "NotReady",
+            "not even itself",
+        ),
     ];
     for (change, kind, text) in table {
         let (world, address) = World::start().await;
@@ -304,7 +360,10 @@ async fn answers_that_must_not_be_believed_end_the_session_with_their_reason() {
         followed.until_caught_up().await;
         world.change(change);
         let error = followed.ended().await;
-        assert!(format!("{error:?}").starts_with(kind) && error.to_string().contains(text), "{text}: {error:?}");
+        assert!(
+            format!("{error:?}").starts_with(kind) && error.to_string().contains(text),
+            "{text}: {error:?}"
+        );
     }
     let mut nobody = Followed::start("http://127.0.0.1:1", |_| {});
     nobody.inbox.close();
@@ -321,8 +380,12 @@ async fn more_services_than_watches_are_asked_in_turn() {
     assert_eq!(followed.until_caught_up().await.len(), 9);
     let blocked = |world: &World| {
         let log = world.log.lock().unwrap();
-        let blocking = log.iter().filter(|(uri, _)| uri.contains("/health/") && uri.contains("index="));
-        blocking.map(|(uri, _)| uri.split('?').next().unwrap_or_default().to_owned()).collect::<std::collections::BTreeSet<_>>()
+        let blocking = log
+            .iter()
+            .filter(|(uri, _)| uri.contains("/health/") && uri.contains("index="));
+        blocking
+            .map(|(uri, _)| uri.split('?').next().unwrap_or_default().to_owned())
+            .collect::<std::collections::BTreeSet<_>>()
     };
     world.set("s8", &[("i", "warning")]);
     assert_eq!(followed.line().await, "s8: i=warning");
@@ -381,10 +444,21 @@ async fn a_slow_consul_is_waited_for_and_a_changed_status_is_seen() {
 
 #[test]
 fn an_address_that_cannot_be_one_is_refused_without_its_password() {
-    for bad in ["127.0.0.1:8500", "consul", "ftp://h", "http://", "http://me:hunter2@h:8500", "http://h?token=hunter2", ""] {
+    for bad in [
+        "127.0.0.1:8500",
+        "consul",
+        "ftp://h",
+        "http://",
+        "http://me:hunter2@h:8500",
+        "http://h?token=hunter2",
+        "",
+    ] {
         let spec = serde_json::from_value(json!({"address": bad})).unwrap();
         let error = Consul::new(&spec).unwrap_err().to_string();
-        assert!(error.contains("consul.address") && !error.contains("hunter2"), "{error}");
+        assert!(
+            error.contains("consul.address") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
     let spec = serde_json::from_value(json!({"address": "https://c.example/consul/", "token": "env:LANDFALL_NO_SUCH"}));
     assert!(matches!(Consul::new(&spec.unwrap()), Err(ConnectError::Secret(_))));

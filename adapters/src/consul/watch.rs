@@ -52,7 +52,11 @@ pub(super) async fn catalog(client: Arc<Client>, news: Outbox) {
     let mut index = Index::default();
     loop {
         let asked = Instant::now();
-        let pause = match client.services(index.after()).await.and_then(|answer| listing(&client, answer)) {
+        let pause = match client
+            .services(index.after())
+            .await
+            .and_then(|answer| listing(&client, answer))
+        {
             Ok((number, listing)) => {
                 tell(&news, News::Listing(listing)).await;
                 index.take(number, asked.elapsed())
@@ -154,8 +158,7 @@ async fn tell(news: &Outbox, item: News) {
 }
 
 fn listing(client: &Client, answer: Answer) -> Result<(u64, Listing), RegistryError> {
-    let listing =
-        record::listing(&answer.body, &client.scope).map_err(|what| client.malformed(what, &answer.body))?;
+    let listing = record::listing(&answer.body, &client.scope).map_err(|what| client.malformed(what, &answer.body))?;
     match (listing.any, answer.filtered) {
         (true, _) => Ok((answer.index, listing)),
         (false, true) => {
@@ -165,7 +168,8 @@ fn listing(client: &Client, answer: Answer) -> Result<(u64, Listing), RegistryEr
         // Consul registers itself as `consul`. A server that lists nothing is still starting, or hides
         // everything from us in a version that does not say so.
         (false, false) => Err(client.not_ready(
-            "it lists no service, not even itself: it is still starting, or the ACL token lacks service:read".to_owned(),
+            "it lists no service, not even itself: it is still starting, or the ACL token lacks service:read"
+                .to_owned(),
         )),
     }
 }
@@ -178,7 +182,10 @@ async fn read(client: &Client, name: &Arc<str>, after: u64) -> Result<(u64, Read
     let mut reading = convert(&answer)?;
     if reading.is_nothing() && after > 0 {
         // The streaming backend does not say when our rights hid something. A query that does not wait does.
-        answer = Answer { index: answer.index, ..client.health(name, 0).await? };
+        answer = Answer {
+            index: answer.index,
+            ..client.health(name, 0).await?
+        };
         reading = convert(&answer)?;
     }
     if answer.filtered && reading.is_nothing() {

@@ -122,7 +122,11 @@ pub(super) fn contribution(application: &Application<'_>, before: Option<&Contri
         let from: Arc<str> = name.as_str().into();
         let mut set_aside = |record: String, reason: String| {
             let service = Some(app.clone());
-            out.quarantined.entry(app.clone()).or_default().push(Quarantined { service, record, reason });
+            out.quarantined.entry(app.clone()).or_default().push(Quarantined {
+                service,
+                record,
+                reason,
+            });
         };
         let known = match Known::read(&node.data) {
             Ok(known) => known,
@@ -148,7 +152,11 @@ pub(super) fn contribution(application: &Application<'_>, before: Option<&Contri
                                 Ok((interface, key, instance)) => {
                                     interfaces.push(interface);
                                     let level = Level::Application;
-                                    let claim = Claim { from: from.clone(), level, instance };
+                                    let claim = Claim {
+                                        from: from.clone(),
+                                        level,
+                                        instance,
+                                    };
                                     out.services.entry(key).or_default().push(claim);
                                 }
                                 Err((key, reason)) => {
@@ -165,7 +173,9 @@ pub(super) fn contribution(application: &Application<'_>, before: Option<&Contri
                         }
                         interfaces.sort();
                         interfaces.dedup();
-                        itself.metadata.insert("dubbo.interfaces".into(), interfaces.join(",").into());
+                        itself
+                            .metadata
+                            .insert("dubbo.interfaces".into(), interfaces.join(",").into());
                     }
                     Err(reason) => {
                         set_aside(format!("metadata/{app}/{revision}"), reason);
@@ -187,7 +197,11 @@ pub(super) fn contribution(application: &Application<'_>, before: Option<&Contri
                 }
             }
         }
-        let claim = Claim { from, level: Level::Itself, instance: itself };
+        let claim = Claim {
+            from,
+            level: Level::Itself,
+            instance: itself,
+        };
         out.services.entry(app.clone()).or_default().push(claim);
     }
     out
@@ -196,7 +210,10 @@ pub(super) fn contribution(application: &Application<'_>, before: Option<&Contri
 /// Repeats what a node claimed before of the services that are asked for. Never of the application itself,
 /// whose record is either fresh or quarantined.
 fn keep(out: &mut Contribution, before: Option<&Contribution>, from: &Arc<str>, which: impl Fn(&str) -> bool) {
-    let kept = before.into_iter().flat_map(|before| &before.services).filter(|(key, _)| which(key));
+    let kept = before
+        .into_iter()
+        .flat_map(|before| &before.services)
+        .filter(|(key, _)| which(key));
     for (key, claims) in kept {
         let claims = claims.iter().filter(|claim| claim.from == *from).cloned();
         out.services.entry(key.clone()).or_default().extend(claims);
@@ -212,7 +229,9 @@ impl Known {
         }
         let number = |port: Option<i64>, what: &str| match port {
             None | Some(0 | -1) => Ok(None),
-            Some(port) => u16::try_from(port).map(Some).map_err(|_| format!("{what} {port} is no port")),
+            Some(port) => u16::try_from(port)
+                .map(Some)
+                .map_err(|_| format!("{what} {port} is no port")),
         };
         let payload = curator.payload.unwrap_or_default();
         let metadata: BTreeMap<String, String> = payload
@@ -249,7 +268,9 @@ impl Known {
     }
 
     fn remote(&self) -> bool {
-        self.metadata.get("dubbo.metadata.storage-type").is_some_and(|storage| storage == "remote")
+        self.metadata
+            .get("dubbo.metadata.storage-type")
+            .is_some_and(|storage| storage == "remote")
     }
 
     /// The instance of the application itself.
@@ -261,9 +282,17 @@ impl Known {
         }
         if self.endpoints.is_empty() {
             let protocol = if self.dubbo { Protocol::Dubbo } else { Protocol::Unknown };
-            all.extend(self.port.map(|number| Port { number, protocol, tls: false }));
+            all.extend(self.port.map(|number| Port {
+                number,
+                protocol,
+                tls: false,
+            }));
         }
-        all.extend(self.ssl_port.map(|number| Port { number, protocol: Protocol::Http, tls: true }));
+        all.extend(self.ssl_port.map(|number| Port {
+            number,
+            protocol: Protocol::Http,
+            tls: true,
+        }));
         // The instance's own port is that of the application's preferred protocol.
         all.sort_by_key(|port| Some(port.number) != self.port);
         all.dedup();
@@ -309,25 +338,53 @@ fn service(
 ) -> Result<(String, Arc<str>, Instance), String> {
     // What the service does not say, its instance may: `dubbo.tag`, `weight`, `ssl-enabled` …
     let get = |name: &str| {
-        let own = info.params.get(name).or_else(|| info.params.get(&format!("default.{name}")));
-        own.or_else(|| node.metadata.get(name)).map(String::as_str).filter(|value| !value.is_empty())
+        let own = info
+            .params
+            .get(name)
+            .or_else(|| info.params.get(&format!("default.{name}")));
+        own.or_else(|| node.metadata.get(name))
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     };
     let own = match info.port {
         Some(port) if port > 0 => Some(u16::try_from(port).map_err(|_| format!("{port} is no port"))?),
-        _ => node.endpoints.iter().find(|(_, protocol)| *protocol == info.protocol).map(|(port, _)| *port),
+        _ => node
+            .endpoints
+            .iter()
+            .find(|(_, protocol)| *protocol == info.protocol)
+            .map(|(port, _)| *port),
     };
-    let port = own.or(node.port).ok_or("neither the service nor its instance has a port")?;
-    let group = info.group.as_deref().filter(|text| !text.is_empty()).or_else(|| get("group"));
-    let version = info.version.as_deref().filter(|text| !text.is_empty()).or_else(|| get("version"));
+    let port = own
+        .or(node.port)
+        .ok_or("neither the service nor its instance has a port")?;
+    let group = info
+        .group
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .or_else(|| get("group"));
+    let version = info
+        .version
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .or_else(|| get("version"));
     let key = service_key(&info.name, group, version);
     let off = match get("disabled") {
         Some(disabled) => disabled == "true",
         None => get("enabled") == Some("false"),
     };
-    let shared = node.metadata.iter().filter(|(key, _)| !key.starts_with("dubbo.metadata") && *key != "dubbo.endpoints");
-    let pairs = shared.chain(&info.params).map(|(key, value)| (key.as_str(), value.as_str()));
+    let shared = node
+        .metadata
+        .iter()
+        .filter(|(key, _)| !key.starts_with("dubbo.metadata") && *key != "dubbo.endpoints");
+    let pairs = shared
+        .chain(&info.params)
+        .map(|(key, value)| (key.as_str(), value.as_str()));
     let mut metadata = useful(pairs);
-    if let Some(path) = info.path.as_deref().filter(|path| !path.is_empty() && *path != info.name) {
+    if let Some(path) = info
+        .path
+        .as_deref()
+        .filter(|path| !path.is_empty() && *path != info.name)
+    {
         metadata.insert("path".into(), path.into());
     }
     let instance = Instance {

@@ -16,8 +16,17 @@ use super::{
 };
 
 /// Schemes of URLs that say something about providers but are none.
-const NO_PROVIDER: [&str; 9] =
-    ["empty", "consumer", "override", "absent", "route", "condition", "script", "tag", "injvm"];
+const NO_PROVIDER: [&str; 9] = [
+    "empty",
+    "consumer",
+    "override",
+    "absent",
+    "route",
+    "condition",
+    "script",
+    "tag",
+    "injvm",
+];
 /// How much of a znode name is shown.
 const SHOWN: usize = 200;
 
@@ -68,7 +77,9 @@ fn provider(
     let key = service_key(interface, get("group"), get("version"));
     let mut metadata = useful(parameters.iter().map(|(name, value)| (*name, *value)));
     if url.path != interface && !url.path.is_empty() {
-        metadata.entry("path".into()).or_insert_with(|| url.path.as_str().into());
+        metadata
+            .entry("path".into())
+            .or_insert_with(|| url.path.as_str().into());
     }
     let instance = Instance {
         id: instance_id(&url.protocol, &url.host, port),
@@ -100,8 +111,12 @@ pub(super) fn service_key(interface: &str, group: Option<&str>, version: Option<
 
 /// One port of one provider. The same at both levels.
 pub(super) fn instance_id(protocol: &str, host: &str, port: u16) -> Arc<str> {
-    if host.contains(':') { format!("{protocol}://[{host}]:{port}") } else { format!("{protocol}://{host}:{port}") }
-        .into()
+    if host.contains(':') {
+        format!("{protocol}://[{host}]:{port}")
+    } else {
+        format!("{protocol}://{host}:{port}")
+    }
+    .into()
 }
 
 /// The protocols that are spoken on a provider's port, the preferred one first. Dubbo 3.2 and later may speak
@@ -109,7 +124,9 @@ pub(super) fn instance_id(protocol: &str, host: &str, port: u16) -> Arc<str> {
 pub(super) fn ports<'a>(protocol: &str, number: u16, get: &impl Fn(&str) -> Option<&'a str>) -> Vec<Port> {
     let tls = get("ssl-enabled") == Some("true");
     let more = get("ext.protocol").unwrap_or_default();
-    let mut words: Vec<&str> = std::iter::once(protocol).chain(more.split(',').map(str::trim)).collect();
+    let mut words: Vec<&str> = std::iter::once(protocol)
+        .chain(more.split(',').map(str::trim))
+        .collect();
     words.retain(|word| !word.is_empty());
     if let Some(preferred) = get("preferred.protocol") {
         // Stable: the others keep their order.
@@ -153,8 +170,25 @@ pub(super) fn weight(text: Option<&str>) -> u32 {
 pub(super) fn useful<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<Arc<str>, Arc<str>> {
     let kept = |name: &str| {
         let lower = name.to_ascii_lowercase();
-        let secret = ["token", "password", "passwd", "secret", "username", "accesskey", "credential"];
-        let own = ["pid", "timestamp", "anyhost", "threads", "threadpool", "queues", "corethreads", "iothreads"];
+        let secret = [
+            "token",
+            "password",
+            "passwd",
+            "secret",
+            "username",
+            "accesskey",
+            "credential",
+        ];
+        let own = [
+            "pid",
+            "timestamp",
+            "anyhost",
+            "threads",
+            "threadpool",
+            "queues",
+            "corethreads",
+            "iothreads",
+        ];
         !secret.iter().any(|word| lower.contains(word))
             && !own.contains(&lower.as_str())
             && !lower.ends_with(".timestamp")
@@ -168,10 +202,18 @@ pub(super) fn useful<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -
 
 /// The beginning of a name, without its parameters: they may hold a token.
 fn shortened(name: &str) -> String {
-    let end = ["%3F", "%3f", "?"].iter().filter_map(|mark| name.find(mark)).min().unwrap_or(name.len());
+    let end = ["%3F", "%3f", "?"]
+        .iter()
+        .filter_map(|mark| name.find(mark))
+        .min()
+        .unwrap_or(name.len());
     let start = &name[..end];
     // User and password, if any, stand before the `@`.
-    let start = ["%40", "@"].iter().filter_map(|mark| start.rfind(mark)).max().map_or(start, |at| &start[at..]);
+    let start = ["%40", "@"]
+        .iter()
+        .filter_map(|mark| start.rfind(mark))
+        .max()
+        .map_or(start, |at| &start[at..]);
     let mut shown: String = start.chars().take(SHOWN).collect();
     if shown.len() < name.len() {
         shown.push('…');

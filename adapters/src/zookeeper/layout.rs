@@ -44,7 +44,10 @@ impl Layout {
 
     /// The paths to watch with everything below, none inside another.
     pub(super) fn watched(&self) -> Vec<&str> {
-        let inside = |path: &str, root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let inside = |path: &str, root: &str| {
+            path.strip_prefix(root)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         if inside(&self.services, &self.root) {
             vec![&self.root]
         } else if inside(&self.root, &self.services) {
@@ -90,7 +93,10 @@ impl Layout {
     pub(super) fn concerns(&self, path: &str) -> Vec<Part> {
         let mut parts = Vec::new();
         // A root, or a node above it, has come or gone.
-        if [&self.root, &self.services].iter().any(|root| path == *root || root.starts_with(&format!("{path}/"))) {
+        if [&self.root, &self.services]
+            .iter()
+            .any(|root| path == *root || root.starts_with(&format!("{path}/")))
+        {
             parts.push(Part::Roots);
         }
         let below = |root: &str| path.strip_prefix(root)?.strip_prefix('/');
@@ -102,7 +108,9 @@ impl Layout {
                 ["metadata", application, revision] => {
                     parts.push(Part::Document(application.to_owned(), revision.to_owned()));
                 }
-                [interface] | [interface, "providers"] | [interface, "providers", _] if self.may_be_interface(interface) => {
+                [interface] | [interface, "providers"] | [interface, "providers", _]
+                    if self.may_be_interface(interface) =>
+                {
                     parts.push(Part::Interface(interface.to_owned()));
                 }
                 _ => {}
@@ -123,7 +131,10 @@ impl Layout {
 
 fn absolute(field: &str, text: &str) -> Result<String, ConnectError> {
     let trimmed = text.trim_matches('/');
-    let fits = !trimmed.is_empty() && trimmed.split('/').all(|step| !matches!(step, "" | "." | "..") && !step.contains('\0'));
+    let fits = !trimmed.is_empty()
+        && trimmed
+            .split('/')
+            .all(|step| !matches!(step, "" | "." | "..") && !step.contains('\0'));
     if fits {
         Ok(format!("/{trimmed}"))
     } else {
@@ -139,12 +150,16 @@ fn absolute(field: &str, text: &str) -> Result<String, ConnectError> {
 pub(super) fn ensemble(text: &str) -> Result<String, ConnectError> {
     let bad = |why: &str| ConnectError::BadUrl {
         field: "zookeeper.address".to_owned(),
-        value_without_credentials: text.rsplit_once('@').map_or(text.to_owned(), |(_, rest)| format!("…@{rest}")),
+        value_without_credentials: text
+            .rsplit_once('@')
+            .map_or(text.to_owned(), |(_, rest)| format!("…@{rest}")),
         why: why.to_owned(),
     };
     let text = text.trim();
     if text.contains('@') {
-        return Err(bad("name user and password in `zookeeper.username` and `zookeeper.password`"));
+        return Err(bad(
+            "name user and password in `zookeeper.username` and `zookeeper.password`",
+        ));
     }
     if text.contains("://") {
         return Err(bad("write `host:port`, several separated by commas, without a scheme"));
@@ -160,7 +175,9 @@ pub(super) fn ensemble(text: &str) -> Result<String, ConnectError> {
             None => host.rsplit_once(':').unwrap_or((host, "2181")),
         };
         if name.is_empty() || name.contains(char::is_whitespace) || port.parse::<u16>().unwrap_or(0) == 0 {
-            return Err(bad("write `host:port`, several separated by commas, such as `10.0.0.1:2181,10.0.0.2:2181`"));
+            return Err(bad(
+                "write `host:port`, several separated by commas, such as `10.0.0.1:2181,10.0.0.2:2181`",
+            ));
         }
     }
     match chroot.trim_end_matches('/') {
@@ -187,7 +204,10 @@ mod tests {
             ("/dubbo/org.x.Svc/configurators", vec![]),
             ("/dubbo/config/dubbo/app.tag-router", vec![]),
             ("/dubbo/metadata", vec![]),
-            ("/dubbo/metadata/app/abc", vec![Part::Document("app".into(), "abc".into())]),
+            (
+                "/dubbo/metadata/app/abc",
+                vec![Part::Document("app".into(), "abc".into())],
+            ),
             ("/dubbo/metadata/org.x.Svc/1.0.0/g/provider/app", vec![]),
             ("/dubbo/mapping/org.x.Svc", vec![Part::Mapping("org.x.Svc".into())]),
             ("/services", vec![Part::Roots]),
@@ -214,7 +234,10 @@ mod tests {
     fn the_application_root_below_the_interface_root_is_no_interface() {
         let layout = Layout::new("dubbo", "/dubbo/services").unwrap();
         assert_eq!(layout.watched(), ["/dubbo"]);
-        assert_eq!(layout.concerns("/dubbo/services/app/h:1"), [Part::Application("app".into())]);
+        assert_eq!(
+            layout.concerns("/dubbo/services/app/h:1"),
+            [Part::Application("app".into())]
+        );
         assert!(!layout.may_be_interface("services"));
     }
 
@@ -228,9 +251,22 @@ mod tests {
         ] {
             assert_eq!(ensemble(text).unwrap(), read, "{text}");
         }
-        for bad in ["", ":2181", "a:0", "a:x", "a:70000", "zookeeper://a:2181", "me:secret@a:2181", "a:1,,b:2", "a b:1"] {
+        for bad in [
+            "",
+            ":2181",
+            "a:0",
+            "a:x",
+            "a:70000",
+            "zookeeper://a:2181",
+            "me:secret@a:2181",
+            "a:1,,b:2",
+            "a b:1",
+        ] {
             let error = ensemble(bad).unwrap_err().to_string();
-            assert!(error.contains("zookeeper.address") && !error.contains("secret"), "{error}");
+            assert!(
+                error.contains("zookeeper.address") && !error.contains("secret"),
+                "{error}"
+            );
         }
         assert!(Layout::new("", "/services").is_err() && Layout::new("a/../b", "/services").is_err());
     }

@@ -125,8 +125,16 @@ impl Merge {
             };
             let contributions = || folders.iter().filter_map(|folder| self.folders.get(folder));
             let now = Reported {
-                instances: joined(contributions().filter_map(|folder| folder.services.get(&name)).flatten()),
-                quarantined: contributions().filter_map(|c| c.quarantined.get(&name)).flatten().cloned().collect(),
+                instances: joined(
+                    contributions()
+                        .filter_map(|folder| folder.services.get(&name))
+                        .flatten(),
+                ),
+                quarantined: contributions()
+                    .filter_map(|c| c.quarantined.get(&name))
+                    .flatten()
+                    .cloned()
+                    .collect(),
             };
             let before = self.reported.get(&name);
             if before == Some(&now) {

@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, Semaphore},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::timeout,
 };
 use zookeeper_client::{
@@ -106,6 +106,8 @@ pub(super) struct Reader {
     /// Paths with a one-shot watch that has not fired.
     armed: Arc<Mutex<BTreeSet<(String, Kind)>>>,
     tasks: Mutex<JoinSet<()>>,
+    /// Those that read the recursive watches.
+    drains: Mutex<Vec<AbortHandle>>,
 }
 
 /// What a one-shot watch looks at. The server keeps the kinds apart.
@@ -126,8 +128,9 @@ impl Reader {
             })
         })?;
         // Every host is tried once; trying again is the supervisor's part.
-        let mut connector =
-            Client::connector().with_session_timeout(settings.session_timeout).with_fail_eagerly();
+        let mut connector = Client::connector()
+            .with_session_timeout(settings.session_timeout)
+            .with_fail_eagerly();
         if let Some(digest) = digest {
             connector = connector.with_auth("digest", &digest);
         }
@@ -162,6 +165,7 @@ impl Reader {
             watches,
             armed: Arc::default(),
             tasks: Mutex::default(),
+            drains: Mutex::default(),
         };
         if reader.client.path() != "/" && reader.stat("/").await?.is_none() {
             return Err(Fault::Ended(RegistryError::NotReady {
@@ -169,11 +173,7 @@ impl Reader {
                 what: format!("the root {} behind the hosts does not exist", reader.client.path()),
             }));
         }
-        if watches == Watches::Recursive {
-            for root in reader.layout.watched() {
-                reader.watch(root).await?;
-            }
-        }
+        reader.watch_roots().await?;
         Ok(reader)
     }
 
@@ -262,7 +262,11 @@ impl Reader {
     }
 
     /// Waits for the lost connection to come back within the same session.
-    pub(super) async fn reconnected(&self, states: &mut StateWatcher, lost: RegistryError) -> Result<(), RegistryError> {
+    pub(super) async fn reconnected(
+        &self,
+        states: &mut StateWatcher,
+        lost: RegistryError,
+    ) -> Result<(), RegistryError> {
         let back = async {
             let mut state = states.state();
             loop {
@@ -347,24 +351,35 @@ impl Reader {
         })
     }
 
-    /// Watches a root and everything below it, whether it exists or not.
-    async fn watch(&self, root: &str) -> Result<(), Fault> {
-        let watching = self.answer(root, self.client.watch(root, AddWatchMode::PersistentRecursive));
-        let Some(mut watcher) = watching.await? else {
-            return Err(Fault::Lost(self.lost(root)));
-        };
-        let (layout, changes) = (self.layout.clone(), self.changes.clone());
-        // Events wait without bound for whoever does not read them, so this does nothing but read them.
-        self.spawn(async move {
-            loop {
-                let event = watcher.changed().await;
-                match event.event_type {
-                    EventType::Session if event.session_state.is_terminated() => return,
-                    EventType::Session => {}
-                    _ => changes.mark(&layout, &event.path),
+    /// Watches the roots and everything below them, whether they exist or not. To be called again after
+    /// every reconnect: the server forgets, and zookeeper-client 0.11.2 means to remind it but only ever
+    /// sends the one-shot watches (`WatchManager::resend_watches` compares `index` with itself).
+    pub(super) async fn watch_roots(&self) -> Result<(), Fault> {
+        if self.watches == Watches::OneShot {
+            return Ok(());
+        }
+        let mut drains = Vec::new();
+        for root in self.layout.watched() {
+            let watching = self.answer(root, self.client.watch(root, AddWatchMode::PersistentRecursive));
+            let Some(mut watcher) = watching.await? else {
+                return Err(Fault::Lost(self.lost(root)));
+            };
+            let (layout, changes) = (self.layout.clone(), self.changes.clone());
+            // Events wait without bound for whoever does not read them, so this does nothing but read them.
+            drains.push(self.spawn(async move {
+                loop {
+                    let event = watcher.changed().await;
+                    match event.event_type {
+                        EventType::Session if event.session_state.is_terminated() => return,
+                        EventType::Session => {}
+                        _ => changes.mark(&layout, &event.path),
+                    }
                 }
-            }
-        });
+            }));
+        }
+        // The old ones last: while another of the kind is there, dropping one asks nothing of the server.
+        let before = std::mem::replace(&mut *self.drains.lock().unwrap_or_else(PoisonError::into_inner), drains);
+        before.iter().for_each(AbortHandle::abort);
         Ok(())
     }
 
@@ -376,7 +391,10 @@ impl Reader {
     }
 
     fn disarm(&self, path: &str, kind: Kind) {
-        self.armed.lock().unwrap_or_else(PoisonError::into_inner).remove(&(path.to_owned(), kind));
+        self.armed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&(path.to_owned(), kind));
     }
 
     fn wait_for(&self, path: &str, kind: Kind, watcher: OneshotWatcher) {
@@ -392,14 +410,16 @@ impl Reader {
         });
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
+        tasks.spawn(task)
     }
 }
 
 fn time_of(stat: &Stat) -> Option<SystemTime> {
-    let millis = u64::try_from(stat.ctime.max(stat.mtime)).ok().filter(|millis| *millis > 0)?;
+    let millis = u64::try_from(stat.ctime.max(stat.mtime))
+        .ok()
+        .filter(|millis| *millis > 0)?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
 }

@@ -75,9 +75,14 @@ pub(super) async fn follow(settings: &Settings, reports: &Reports) -> RegistryEr
         mappings: BTreeMap::new(),
     };
     let mut states = reader.states();
-    let mut losses = 0;
+    let (mut losses, mut again) = (0, false);
     loop {
-        let fault = match session.everything().await {
+        let watched = if again { reader.watch_roots().await } else { Ok(()) };
+        let listed = match watched {
+            Ok(()) => session.everything().await,
+            Err(fault) => Err(fault),
+        };
+        let fault = match listed {
             Ok(()) => {
                 losses = 0;
                 session.live(&mut states).await
@@ -93,6 +98,7 @@ pub(super) async fn follow(settings: &Settings, reports: &Reports) -> RegistryEr
                 if let Err(error) = reader.reconnected(&mut states, error).await {
                     return error;
                 }
+                again = true;
             }
             fault => return ended(fault, &settings.ensemble),
         }
@@ -124,7 +130,11 @@ impl Session<'_> {
         });
         let mut parts: BTreeSet<Part> = known.chain([Part::Roots]).collect();
         parts.extend(self.mappings.keys().cloned().map(Part::Mapping));
-        self.refresh(Pending { parts, paths: BTreeSet::new() }).await?;
+        self.refresh(Pending {
+            parts,
+            paths: BTreeSet::new(),
+        })
+        .await?;
         self.reports.send(Knowledge::CaughtUp).await;
         Ok(())
     }
@@ -195,15 +205,31 @@ impl Session<'_> {
             self.reader.children(&self.layout.services),
             self.reader.children(&mappings_at),
         )?;
-        let interfaces = interfaces.unwrap_or_default().into_iter().filter(|name| self.layout.may_be_interface(name));
+        let interfaces = interfaces
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|name| self.layout.may_be_interface(name));
         let interfaces: BTreeSet<String> = interfaces.collect();
-        let applications: BTreeSet<String> =
-            applications.unwrap_or_default().into_iter().filter(|name| self.layout.may_be_application(name)).collect();
+        let applications: BTreeSet<String> = applications
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|name| self.layout.may_be_application(name))
+            .collect();
         let mappings: BTreeSet<String> = mappings.unwrap_or_default().into_iter().collect();
         let known = |folder: Folder| self.merge.folder(&folder).is_some();
-        parts.extend(interfaces.iter().filter(|name| !known(Folder::Interface((*name).clone()))).cloned().map(Part::Interface));
         parts.extend(
-            applications.iter().filter(|name| !known(Folder::Application((*name).clone()))).cloned().map(Part::Application),
+            interfaces
+                .iter()
+                .filter(|name| !known(Folder::Interface((*name).clone())))
+                .cloned()
+                .map(Part::Interface),
+        );
+        parts.extend(
+            applications
+                .iter()
+                .filter(|name| !known(Folder::Application((*name).clone())))
+                .cloned()
+                .map(Part::Application),
         );
         let renewed = |name: &&String| !self.mappings.contains_key(*name);
         parts.extend(mappings.iter().filter(renewed).cloned().map(Part::Mapping));
@@ -218,7 +244,13 @@ impl Session<'_> {
                 _ => {}
             }
         }
-        parts.extend(self.mappings.keys().filter(|name| !mappings.contains(*name)).cloned().map(Part::Mapping));
+        parts.extend(
+            self.mappings
+                .keys()
+                .filter(|name| !mappings.contains(*name))
+                .cloned()
+                .map(Part::Mapping),
+        );
         Ok(())
     }
 
@@ -231,7 +263,11 @@ impl Session<'_> {
             };
             let times = children.into_iter().map(|child| {
                 let path = format!("{folder}/{child}");
-                let time = known.get(&name).and_then(|times| times.get(&child)).filter(|_| !changed.contains(&path)).copied();
+                let time = known
+                    .get(&name)
+                    .and_then(|times| times.get(&child))
+                    .filter(|_| !changed.contains(&path))
+                    .copied();
                 async move {
                     match time {
                         Some(time) => Ok(Some((child, time))),
@@ -289,13 +325,20 @@ impl Session<'_> {
         let (reader, layout, known) = (self.reader, self.layout, &self.nodes);
         let reads = names.into_iter().map(|name| async move {
             let folder = layout.application(&name);
-            let children = reader.children(&folder).await?.filter(|children| !Layout::is_interface(children));
+            let children = reader
+                .children(&folder)
+                .await?
+                .filter(|children| !Layout::is_interface(children));
             let Some(children) = children else {
                 return Ok((name, None));
             };
             let nodes = children.into_iter().map(|child| {
                 let path = format!("{folder}/{child}");
-                let node = known.get(&name).and_then(|nodes| nodes.get(&child)).filter(|_| !changed.contains(&path)).cloned();
+                let node = known
+                    .get(&name)
+                    .and_then(|nodes| nodes.get(&child))
+                    .filter(|_| !changed.contains(&path))
+                    .cloned();
                 async move {
                     match node {
                         Some(node) => Ok(Some((child, node))),
@@ -319,7 +362,10 @@ impl Session<'_> {
                 continue;
             };
             let documents = self.documents(&name, &nodes).await?;
-            let mapped = self.mappings.iter().filter(|(_, applications)| applications.contains(&name));
+            let mapped = self
+                .mappings
+                .iter()
+                .filter(|(_, applications)| applications.contains(&name));
             let application = Application {
                 name: &name,
                 nodes: &nodes,
@@ -341,7 +387,10 @@ impl Session<'_> {
         application: &str,
         nodes: &BTreeMap<String, Node>,
     ) -> Result<BTreeMap<String, Document>, Fault> {
-        let revisions: BTreeSet<String> = nodes.values().filter_map(|node| application::revision(&node.data)).collect();
+        let revisions: BTreeSet<String> = nodes
+            .values()
+            .filter_map(|node| application::revision(&node.data))
+            .collect();
         let known = self.documents.get(application);
         let mut documents = BTreeMap::new();
         for revision in revisions {

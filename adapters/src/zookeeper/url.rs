@@ -87,7 +87,11 @@ impl FromStr for DubboUrl {
         let (body, query) = text.split_once('?').unwrap_or((text, ""));
         let body = body.split_once('#').map_or(body, |(body, _)| body);
         let (protocol, rest) = body.split_once("://").ok_or(InvalidUrl::Protocol)?;
-        if protocol.is_empty() || !protocol.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b)) {
+        if protocol.is_empty()
+            || !protocol
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
+        {
             return Err(InvalidUrl::Protocol);
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -113,7 +117,13 @@ impl FromStr for DubboUrl {
 fn host_and_port(address: &str) -> Result<(&str, Option<u16>), InvalidUrl> {
     let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
-        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or_else(|| InvalidUrl::Port(rest.to_owned()))?)),
+        Some((host, rest)) => (
+            host,
+            Some(
+                rest.strip_prefix(':')
+                    .ok_or_else(|| InvalidUrl::Port(rest.to_owned()))?,
+            ),
+        ),
         // An IPv6 address without brackets: the port is behind the last colon, unless that is inside a scope id.
         None => match address.rsplit_once(':') {
             Some((host, port)) if !port.contains('%') => (host, Some(port)),

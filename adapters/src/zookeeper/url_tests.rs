@@ -8,8 +8,14 @@ fn a_znode_name_is_read_whatever_the_case_of_its_hex() {
     let lower = "dubbo%3a%2f%2f10.0.0.5%3a20880%2forg.x.Svc%3fgroup%3dg1%26version%3d1.0.0";
     let url = DubboUrl::from_node_name(upper).unwrap();
     assert_eq!(DubboUrl::from_node_name(lower).unwrap(), url);
-    assert_eq!((url.protocol.as_str(), url.host.as_str(), url.port), ("dubbo", "10.0.0.5", Some(20880)));
-    assert_eq!((url.path.as_str(), url.get("group"), url.get("version")), ("org.x.Svc", Some("g1"), Some("1.0.0")));
+    assert_eq!(
+        (url.protocol.as_str(), url.host.as_str(), url.port),
+        ("dubbo", "10.0.0.5", Some(20880))
+    );
+    assert_eq!(
+        (url.path.as_str(), url.get("group"), url.get("version")),
+        ("org.x.Svc", Some("g1"), Some("1.0.0"))
+    );
     assert_eq!(url.to_node_name(), upper, "written again as Dubbo 3 wants it");
 }
 
@@ -23,13 +29,28 @@ fn text_is_read_as_dubbo_reads_it() {
         ("tri://[fe80::1]:50051/s", "fe80::1", Some(50051), "s", ""),
         ("tri://fe80::1:50051/s", "fe80::1", Some(50051), "s", ""),
         ("tri://[::1]/s", "::1", None, "s", ""),
-        ("consumer://10.0.0.1/s?check=false", "10.0.0.1", None, "s", "check=false"),
+        (
+            "consumer://10.0.0.1/s?check=false",
+            "10.0.0.1",
+            None,
+            "s",
+            "check=false",
+        ),
         ("dubbo://h:0/s?empty=&=x&&", "h", None, "s", "empty="),
     ];
     for (text, host, port, path, query) in table {
         let url: DubboUrl = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         let written: Vec<String> = url.parameters.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        assert_eq!((url.host.as_str(), url.port, url.path.as_str(), written.join("&").as_str()), (host, port, path, query), "{text}");
+        assert_eq!(
+            (
+                url.host.as_str(),
+                url.port,
+                url.path.as_str(),
+                written.join("&").as_str()
+            ),
+            (host, port, path, query),
+            "{text}"
+        );
         assert!(!url.to_string().contains("ss"), "a password is never kept");
     }
 }
@@ -54,7 +75,9 @@ fn garbage_is_refused_with_a_reason() {
 
 #[test]
 fn a_default_parameter_counts_when_the_plain_one_is_absent() {
-    let url: DubboUrl = "dubbo://h:1/s?default.timeout=500&default.weight=7&weight=3&default.=x".parse().unwrap();
+    let url: DubboUrl = "dubbo://h:1/s?default.timeout=500&default.weight=7&weight=3&default.=x"
+        .parse()
+        .unwrap();
     assert_eq!((url.get("timeout"), url.get("weight")), (Some("500"), Some("3")));
     let plain = url.plain();
     assert_eq!((plain.get("timeout"), plain.get("weight")), (Some(&"500"), Some(&"3")));
