@@ -2,7 +2,7 @@
 //!
 //! Nothing a request needs is shared between workers but the runtime state it reads, so they do not wait for each
 //! other. The kernel spreads connections over the workers' sockets (SO_REUSEPORT). Measured against a work-stealing
-//! runtime: 10 to 15 % less time per request on one core, see docs/performance.md.
+//! runtime: up to 15 % less processor time per request, see docs/performance.md.
 
 use std::{io, net::TcpListener, sync::Arc, thread::JoinHandle};
 

@@ -157,8 +157,14 @@ async fn an_offer_of_cleartext_http2_by_upgrade_is_not_passed_on() {
     for _ in 0..2 {
         stream.write_all(asked.as_bytes()).await.unwrap();
         let text = read_until(&mut stream, "\n\n").await.to_lowercase();
-        assert!(text.starts_with("http/1.1 200 ") && text.contains("user-agent: java"), "{text}");
-        assert!(!text.contains("http2-settings: ") && !text.contains("upgrade: h2c"), "{text}");
+        assert!(
+            text.starts_with("http/1.1 200 ") && text.contains("user-agent: java"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("http2-settings: ") && !text.contains("upgrade: h2c"),
+            "{text}"
+        );
     }
 }
 
