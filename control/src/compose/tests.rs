@@ -329,7 +329,7 @@ fn a_name_divides_its_instances_weight_and_keeps_to_one_address_family() {
 }
 
 #[test]
-fn two_records_of_one_address_are_one_endpoint_with_the_larger_weight() {
+fn several_records_of_one_address_are_one_endpoint_with_the_larger_weight() {
     let port = vec![Port {
         number: 80,
         protocol: Protocol::Http,
@@ -339,9 +339,13 @@ fn two_records_of_one_address_are_one_endpoint_with_the_larger_weight() {
         weight: 10,
         ..testing::instance("a-old", "10.0.0.1", port.clone())
     };
-    let new = testing::instance("b-new", "10.0.0.1", port);
+    let new = testing::instance("b-new", "10.0.0.1", port.clone());
+    let last = Instance {
+        weight: 5,
+        ..testing::instance("c-last", "10.0.0.1", port)
+    };
     let stage = Stage::new()
-        .instances("eureka", "orders", vec![old, new])
+        .instances("eureka", "orders", vec![old, new, last])
         .routes(&["orders.eureka"]);
     let composed = stage.compose(None);
     assert_eq!(

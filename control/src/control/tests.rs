@@ -1,11 +1,15 @@
 //! The join of configuration, registries and names, watched from outside.
 
-use std::{net::IpAddr, path::Path, time::Duration};
+use std::{
+    net::IpAddr,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use landfall_adapters::hub::HubOptions;
 use landfall_config::{ConfigFollower, follow, load};
-use landfall_model::{Port, Protocol};
-use tokio::time::timeout;
+use landfall_model::{Port, Protocol, world::Session};
+use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::testing::{Stage, instance, registry};
