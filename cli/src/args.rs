@@ -9,14 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(name = "landfall", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
     /// What is logged to standard error: error, warn, info, debug, or filters such as `landfall_adapters=debug`.
-    #[arg(
-        long,
-        global = true,
-        env = "LANDFALL_LOG",
-        default_value = "info",
-        value_name = "FILTER"
-    )]
-    pub log: String,
+    #[arg(long, global = true, env = "LANDFALL_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
     /// How it is logged.
     #[arg(
         long,

@@ -1,5 +1,7 @@
 //! The process's log on standard error. pingora's own lines come in through the `log` facade.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{args::LogFormat, outcome::Failure};
@@ -15,7 +17,10 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), Failure> {
     .map_err(|error| Failure::Usage(format!("--log {filter}: {error}")))?;
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Text => builder
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            .init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())

@@ -40,7 +40,11 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> Result<(), Failure> {
-    logging::start(&cli.log, cli.log_format)?;
+    let quiet = matches!(cli.command, Command::Demo(_) | Command::Check(_) | Command::Explain(_));
+    logging::start(
+        cli.log.as_deref().unwrap_or(if quiet { "error" } else { "info" }),
+        cli.log_format,
+    )?;
     // ring is the only provider that is built in; reqwest and rustls take the process's default.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // The control plane's own threads; the engine brings its own, so a large change never stalls traffic.

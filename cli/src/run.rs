@@ -7,7 +7,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use landfall_adapters::hub::{Hub, HubOptions};
-use landfall_config::{ConfigFollower, LoadError, follow};
+use landfall_config::{Config, ConfigFollower, LoadError, follow};
 use landfall_control::{
     Control, ControlOptions,
     admin::{AdminServer, Sources},
@@ -65,6 +65,7 @@ impl Running {
                 options.data_dir.display()
             ))
         })?;
+        embedded_ports_are_free(&first)?;
         let hub = Arc::new(Hub::start(HubOptions {
             data_dir: Some(options.data_dir),
             ..HubOptions::default()
@@ -88,11 +89,6 @@ impl Running {
             data_path: Some(Arc::new(EngineDataPath(gateway.engine()))),
             metrics: vec![Arc::new(move |out: &mut String| metrics.render(out))],
         };
-        for listener in gateway.engine().listeners() {
-            if let Some(address) = listener.bound {
-                tracing::info!(listener = %listener.id, %address, "listening");
-            }
-        }
         tracing::info!(address = %admin.address(), "admin server listening");
         let (admin_end, end) = oneshot::channel::<()>();
         let ended = async move {
@@ -208,6 +204,21 @@ impl Signals {
             }
         }
     }
+}
+
+/// A registry of our own that cannot listen fails the start, as a listener does; while running it is tried again.
+fn embedded_ports_are_free(config: &Config) -> Result<(), Failure> {
+    for registry in &config.registries {
+        let Some(embedded) = &registry.spec.embedded else {
+            continue;
+        };
+        let address = &embedded.eureka.address;
+        if let Err(error) = std::net::TcpListener::bind(address) {
+            let text = format!("registry {} cannot listen on {address}: {error}", registry.name);
+            return Err(Failure::Unreachable(text));
+        }
+    }
+    Ok(())
 }
 
 /// What was wrong with a configuration, with every place. A path that cannot be read is an answer, too: no.

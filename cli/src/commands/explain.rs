@@ -43,9 +43,10 @@ pub async fn explain(args: ExplainArgs) -> Result<(), Failure> {
         Output::Yaml => output::yaml(&answer)?,
         Output::Text | Output::Wide => text(&answer, args.output == Output::Wide),
     });
-    match forwarded(&answer) {
-        true => Ok(()),
-        false => Err(Failure::No(String::from("no endpoint would get this call"))),
+    if is_answered(&answer) {
+        Ok(())
+    } else {
+        Err(Failure::No("no endpoint would get this call".to_owned()))
     }
 }
 
@@ -57,24 +58,23 @@ fn header(text: &str) -> Result<(String, String), Failure> {
 }
 
 /// A redirect is an answer, too; a refusal is not what anybody asks for.
-fn forwarded(answer: &Value) -> bool {
-    answer["outcome"] == "forwarded"
-        || answer["outcome"].get("forwarded").is_some()
-        || answer["outcome"].get("redirected").is_some()
+fn is_answered(answer: &Value) -> bool {
+    answer["outcome"]["kind"] != "answered"
 }
 
 fn text(answer: &Value, wide: bool) -> String {
     let mut out = format!("listener  {}\n", cell(&answer["listener"]));
     let outcome = &answer["outcome"];
-    if let Some(redirect) = outcome.get("redirected") {
-        out += &format!(
-            "answer    {} to {}\n",
-            cell(&redirect["status"]),
-            cell(&redirect["location"])
-        );
-    }
-    if let Some(answered) = outcome.get("answered") {
-        out += &format!("answer    {}: {}\n", cell(&answered["status"]), cell(&answered["why"]));
+    match outcome["kind"].as_str() {
+        Some("redirected") => {
+            out += &format!(
+                "answer    {} to {}\n",
+                cell(&outcome["status"]),
+                cell(&outcome["location"])
+            );
+        }
+        Some("answered") => out += &format!("answer    {}: {}\n", cell(&outcome["status"]), cell(&outcome["why"])),
+        _ => {}
     }
     let route = &answer["route"];
     if route.is_object() {
@@ -117,4 +117,20 @@ fn text(answer: &Value, wide: bool) -> String {
     }
     out.extend(list(&answer["notes"]).map(|note| format!("note      {}\n", cell(note))));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_answer_of_our_own_is_told_with_its_reason_and_is_no_success() {
+        let answer = json!({"listener": "edge/web", "outcome": {"kind": "answered", "status": 404, "why": "no match"}});
+        assert!(!is_answered(&answer));
+        assert!(text(&answer, false).contains("answer    404: no match\n"));
+        let redirect = json!({"outcome": {"kind": "redirected", "status": 302, "location": "https://a/"}});
+        assert!(is_answered(&redirect));
+        assert!(text(&redirect, false).contains("answer    302 to https://a/\n"));
+    }
 }
