@@ -1,8 +1,6 @@
 //! What the admin API asks of whatever carries traffic.
 //!
-//! [`Engine`](landfall_engine::Engine) is one. A control plane without a data path of its own has none to ask; its answers then lack the live figures.
-
-mod engine;
+//! Whoever starts a control plane beside an engine joins the two through [`DataPath`]. A control plane without a data path of its own has none to ask; its answers then lack the live figures.
 
 use std::{
     net::SocketAddr,

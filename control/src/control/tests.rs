@@ -1,6 +1,7 @@
 //! The join of configuration, registries and names, watched from outside.
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     path::Path,
     time::{Duration, SystemTime},
@@ -8,6 +9,7 @@ use std::{
 
 use landfall_adapters::hub::HubOptions;
 use landfall_config::{ConfigFollower, follow, load};
+use landfall_engine::{Engine, EngineOptions};
 use landfall_model::{Port, Protocol, world::Session};
 use tokio::time::{Instant, timeout};
 
@@ -255,6 +257,31 @@ async fn it_is_ready_once_every_registry_was_and_stays_so() {
     held.world.send_replace(Arc::new(unread(with_instance(3)).world));
     endpoints(&mut held.control.snapshots(), &["10.0.0.1:3"]).await;
     assert!(held.control.readiness(None).ready, "what serves is not taken out again");
+}
+
+#[tokio::test]
+async fn an_engine_carries_the_first_snapshot_and_metrics_of_both_fit_on_one_page() {
+    let held = held(&with_instance(1), no_names());
+    let options = EngineOptions {
+        workers: 1,
+        bind_override: HashMap::from([(8080, 0)]),
+        ..EngineOptions::default()
+    };
+    let snapshots = held.control.snapshots();
+    let start = move || Engine::start(snapshots, options);
+    let engine = tokio::task::spawn_blocking(start).await.unwrap().unwrap();
+    assert_eq!(engine.runtime().version(), held.control.composition().snapshot.version);
+
+    let mut metrics = String::new();
+    engine.render_metrics(&mut metrics);
+    held.control.render_metrics(None, &mut metrics);
+    let families = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut names: Vec<&str> = families.filter_map(|family| family.split(' ').next()).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert!(count > 20 && names.len() == count, "a family is told twice:\n{metrics}");
+    tokio::task::spawn_blocking(move || drop(engine)).await.unwrap();
 }
 
 #[tokio::test]
