@@ -328,6 +328,11 @@ impl Reader {
         };
         Err(match error {
             Error::ConnectionLoss => Fault::Lost(self.lost(path)),
+            // What the client found wrong with the connection, such as a server that stopped answering.
+            error @ (Error::Custom(_) | Error::Timeout | Error::NoHosts) => Fault::Lost(RegistryError::Unreachable {
+                address: address(),
+                source: format!("{error}, while {path} was read").into(),
+            }),
             Error::Unimplemented => Fault::TooOld,
             Error::SessionExpired | Error::SessionMoved => Fault::Ended(self.over(SessionState::Expired)),
             Error::AuthFailed => Fault::Ended(self.over(SessionState::AuthFailed)),
