@@ -16,12 +16,16 @@
 
 pub(crate) mod answer;
 mod context;
+mod copy;
 mod log;
 mod forward;
 mod mirror;
 pub(crate) mod peer;
 mod proxy;
+mod request;
+mod select;
 mod server;
+mod verdict;
 
 use std::{sync::Arc, time::Duration};
 

@@ -19,5 +19,6 @@ pub(crate) mod head;
 pub(crate) mod ports;
 pub(crate) mod refusal;
 pub(crate) mod tls;
+pub(crate) mod transport;
 pub(crate) mod wire;
 pub(crate) mod worker;

@@ -9,7 +9,7 @@ use super::{
     Gateway,
     context::CallState,
     forward::REQUEST_ID,
-    proxy::{authority_of, scheme_of},
+    request::{authority_of, scheme_of},
 };
 use crate::access_log::Record;
 

@@ -37,7 +37,8 @@ use super::{
     connection::{Connection, Secured},
     ports::{Entered, Port},
     refusal::Refusal,
-    wire::{NoHead, Transport, Wire, end_with},
+    transport::{Transport, end_with},
+    wire::{NoHead, Wire},
 };
 use crate::{http::Gateway, metrics::Metrics};
 

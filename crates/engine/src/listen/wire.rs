@@ -11,26 +11,19 @@
 //! And nothing is held while a connection is idle: the buffers exist from the first byte of a request to its end.
 
 use std::{
-    fmt, io,
-    os::fd::AsRawFd,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use async_trait::async_trait;
-use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-    UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
-};
+use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_http::ResponseHeader;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep},
 };
-use tokio_rustls::server::TlsStream;
 
 use super::{
     accept::LAST_CALL,
@@ -38,7 +31,10 @@ use super::{
     framing::Framing,
     head::{self, Head},
     refusal::Refusal,
+    transport::{LINGER, Transport, end_with},
 };
+
+mod digest;
 
 /// Bytes asked for at a time while a head is read.
 const READ: usize = 4096;
@@ -49,14 +45,6 @@ const GATHER: usize = 4096;
 const COMPANY: Duration = Duration::from_millis(2);
 /// The HTTP/2 connection preface.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// A plain or TLS connection.
-pub(crate) enum Transport {
-    /// Plain text.
-    Plain(TcpStream),
-    /// Behind a handshake; boxed, for it is ten times the size of the other.
-    Tls(Box<TlsStream<TcpStream>>),
-}
 
 /// One client's stream.
 pub(crate) struct Wire {
@@ -379,68 +367,7 @@ impl Wire {
     }
 }
 
-/// How long a refused client gets to read why.
-const LINGER: Duration = Duration::from_secs(2);
 const SLOW_HEAD: Refusal = Refusal::with(408, "request head not complete in time");
-
-/// Sends the last words, half-closes, and reads on for a moment: closing at once while the client still sends
-/// would reset the connection, and the client would never see the answer.
-pub(crate) async fn end_with<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, words: &[u8]) -> io::Result<()> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let end = async {
-        stream.write_all(words).await?;
-        stream.flush().await?;
-        stream.shutdown().await?;
-        let mut discarded = [0; 1024];
-        while stream.read(&mut discarded).await? > 0 {}
-        Ok(())
-    };
-    tokio::time::timeout(LINGER, end).await.unwrap_or(Ok(()))
-}
-
-impl Transport {
-    fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
-        }
-    }
-
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, data),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, data),
-        }
-    }
-
-    fn poll_write_vectored(&mut self, cx: &mut Context<'_>, data: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, data),
-            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, data),
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
-    }
-}
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -513,58 +440,3 @@ impl AsyncWrite for Wire {
         this.transport.poll_shutdown(cx)
     }
 }
-
-impl fmt::Debug for Wire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire")
-            .field("connection", &self.connection.id)
-            .finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Shutdown for Wire {
-    async fn shutdown(&mut self) {
-        let _ = tokio::io::AsyncWriteExt::shutdown(self).await;
-    }
-}
-
-impl UniqueID for Wire {
-    fn id(&self) -> UniqueIDType {
-        self.transport.tcp().as_raw_fd()
-    }
-}
-
-impl Ssl for Wire {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        match &self.transport {
-            Transport::Plain(_) => None,
-            Transport::Tls(_) => Some(Arc::new(SslDigest::new("", "", None, None, Vec::new()))),
-        }
-    }
-
-    /// What was negotiated or sniffed: pingora takes the HTTP/2 path for `H2`, under TLS or not.
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.connection.h2.then_some(ALPN::H2)
-    }
-}
-
-impl GetTimingDigest for Wire {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for Wire {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        Some(self.digest.clone())
-    }
-}
-
-impl GetSocketDigest for Wire {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        None
-    }
-}
-
-impl Peek for Wire {}
