@@ -9,13 +9,13 @@
 //!
 //! What is promised, and where it is kept:
 //!
-//! - An index belongs to one query; lower than before means start again ([`index`]).
+//! - An index belongs to one query; lower than before means start again (`index`).
 //! - A service is gone only when the catalog does not list it *and* its own health query comes back
-//!   empty from a server that knows its leader and hid nothing ([`session`]). A listing that lost half
+//!   empty from a server that knows its leader and hid nothing (`session`). A listing that lost half
 //!   of its names removes nothing.
-//! - An instance's status is its worst check, node checks included ([`record`]).
+//! - An instance's status is its worst check, node checks included (`record`).
 //! - An answer is read up to a limit, a redirect is not followed (it would carry the token elsewhere), a
-//!   token is a header, never a part of the URL ([`client`]).
+//!   token is a header, never a part of the URL (`client`).
 //!
 //! Consul has no time of change for a record, only an index that is no clock, so `changed` is always
 //! `None` and the delay that can be measured begins at our reading it.
@@ -29,7 +29,7 @@
 //! "all gone"; a service name goes into the URL as it is; its time-out ends with the headers and its
 //! bodies have no limit. What it does well (registering, KV, locks) begins where this module ends.
 //!
-//! Next on the path: [`session`].
+//! Next on the path: `session`.
 
 mod client;
 mod index;

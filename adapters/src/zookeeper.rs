@@ -33,9 +33,11 @@
 //! The client has no limit for the length of a reply, so a reply over the 1 MiB which Java clients refuse is
 //! read, and the path is named in the log.
 //!
-//! Next on the path: [`session`].
+//! Next on the path: `session`.
 
 mod application;
+mod changes;
+mod curator;
 mod interface;
 mod layout;
 mod merge;

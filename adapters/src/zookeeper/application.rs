@@ -13,10 +13,11 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use landfall_model::{Host, Instance, Port, Protocol, Status, service::DEFAULT_WEIGHT, world::Quarantined};
+use landfall_model::{Host, Instance, Status, world::Quarantined};
 use serde::Deserialize;
 
 use super::{
+    curator::Known,
     interface::{instance_id, ports, service_key, useful, weight},
     merge::{Claim, Contribution, Level},
 };
@@ -50,31 +51,6 @@ pub(super) struct Application<'a> {
 }
 
 #[derive(Deserialize)]
-struct Curator {
-    address: String,
-    #[serde(default)]
-    port: Option<i64>,
-    #[serde(default, rename = "sslPort")]
-    ssl_port: Option<i64>,
-    #[serde(default)]
-    payload: Option<Payload>,
-}
-
-#[derive(Default, Deserialize)]
-struct Payload {
-    #[serde(default, rename = "@class")]
-    class: String,
-    #[serde(default)]
-    metadata: BTreeMap<String, serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct Endpoint {
-    port: i64,
-    protocol: String,
-}
-
-#[derive(Deserialize)]
 struct MetadataInfo {
     #[serde(default)]
     services: BTreeMap<String, serde_json::Value>,
@@ -94,16 +70,6 @@ struct ServiceInfo {
     path: Option<String>,
     #[serde(default)]
     params: BTreeMap<String, String>,
-}
-
-/// A node that has been understood.
-struct Known {
-    host: String,
-    port: Option<u16>,
-    ssl_port: Option<u16>,
-    metadata: BTreeMap<String, String>,
-    endpoints: Vec<(u16, String)>,
-    dubbo: bool,
 }
 
 /// The revision an instance names, if its node can be read and it serves anything.
@@ -217,104 +183,6 @@ fn keep(out: &mut Contribution, before: Option<&Contribution>, from: &Arc<str>, 
     for (key, claims) in kept {
         let claims = claims.iter().filter(|claim| claim.from == *from).cloned();
         out.services.entry(key.clone()).or_default().extend(claims);
-    }
-}
-
-impl Known {
-    fn read(data: &[u8]) -> Result<Self, String> {
-        let curator: Curator = serde_json::from_slice(data).map_err(|error| format!("no Curator instance: {error}"))?;
-        let address = curator.address.trim();
-        if address.is_empty() {
-            return Err("it has no address".to_owned());
-        }
-        let number = |port: Option<i64>, what: &str| match port {
-            None | Some(0 | -1) => Ok(None),
-            Some(port) => u16::try_from(port)
-                .map(Some)
-                .map_err(|_| format!("{what} {port} is no port")),
-        };
-        let payload = curator.payload.unwrap_or_default();
-        let metadata: BTreeMap<String, String> = payload
-            .metadata
-            .into_iter()
-            .filter_map(|(key, value)| match value {
-                serde_json::Value::Null => None,
-                serde_json::Value::String(text) => Some((key, text)),
-                other => Some((key, other.to_string())),
-            })
-            .collect();
-        let endpoints = match metadata.get("dubbo.endpoints").filter(|text| !text.is_empty()) {
-            Some(text) => serde_json::from_str::<Vec<Endpoint>>(text)
-                .map_err(|error| format!("dubbo.endpoints is no list of ports: {error}"))?,
-            None => Vec::new(),
-        };
-        Ok(Self {
-            host: address.to_owned(),
-            port: number(curator.port, "port")?,
-            ssl_port: number(curator.ssl_port, "sslPort")?,
-            dubbo: payload.class.contains(".dubbo.") || metadata.keys().any(|key| key.starts_with("dubbo.")),
-            endpoints: endpoints
-                .into_iter()
-                .filter_map(|end| Some((u16::try_from(end.port).ok().filter(|port| *port > 0)?, end.protocol)))
-                .collect(),
-            metadata,
-        })
-    }
-
-    /// `0` and absent mean: no service.
-    fn revision(&self) -> Option<&str> {
-        let revision = self.metadata.get("dubbo.metadata.revision").map(String::as_str);
-        revision.filter(|revision| !revision.is_empty() && *revision != "0")
-    }
-
-    fn remote(&self) -> bool {
-        self.metadata
-            .get("dubbo.metadata.storage-type")
-            .is_some_and(|storage| storage == "remote")
-    }
-
-    /// The instance of the application itself.
-    fn itself(&self, id: &Arc<str>, changed: Option<SystemTime>) -> Instance {
-        let get = |name: &str| self.metadata.get(name).map(String::as_str);
-        let mut all: Vec<Port> = Vec::new();
-        for (port, protocol) in &self.endpoints {
-            all.extend(ports(protocol, *port, &get));
-        }
-        if self.endpoints.is_empty() {
-            let protocol = if self.dubbo { Protocol::Dubbo } else { Protocol::Unknown };
-            all.extend(self.port.map(|number| Port {
-                number,
-                protocol,
-                tls: false,
-            }));
-        }
-        all.extend(self.ssl_port.map(|number| Port {
-            number,
-            protocol: Protocol::Http,
-            tls: true,
-        }));
-        // The instance's own port is that of the application's preferred protocol.
-        all.sort_by_key(|port| Some(port.number) != self.port);
-        all.dedup();
-        let mut metadata = useful(self.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-        metadata.remove("dubbo.endpoints");
-        if self.dubbo {
-            metadata.insert("dubbo.level".into(), "application".into());
-        }
-        Instance {
-            id: id.clone(),
-            host: Host::parse(&self.host),
-            ports: all,
-            status: match get("instance_status") {
-                // Spring Cloud ZooKeeper's word for an instance that was taken out.
-                Some(word) if word.eq_ignore_ascii_case("OUT_OF_SERVICE") => Status::OutOfService,
-                _ => Status::Up,
-            },
-            weight: get("weight").map_or(DEFAULT_WEIGHT, |text| weight(Some(text))),
-            zone: get("zone").map(Into::into),
-            metadata,
-            changed,
-        }
     }
 }
 

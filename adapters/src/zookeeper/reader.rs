@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::Semaphore,
     task::{AbortHandle, JoinSet},
     time::timeout,
 };
@@ -22,10 +22,7 @@ use zookeeper_client::{
     AddWatchMode, Client, Error, EventType, OneshotWatcher, SessionState, Stat, StateWatcher, WatchedEvent,
 };
 
-use super::{
-    Settings,
-    layout::{Layout, Part},
-};
+use super::{Settings, changes::Changes, layout::Layout};
 use crate::registry::RegistryError;
 
 /// Requests in flight. The client queues without bound, so this is the bound.
@@ -53,46 +50,6 @@ pub(super) enum Fault {
 pub(super) enum Watches {
     Recursive,
     OneShot,
-}
-
-/// What has changed and not been read again yet.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    pending: Mutex<Pending>,
-    wake: Notify,
-}
-
-/// Changes that are taken together.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    /// What they concern.
-    pub(super) parts: BTreeSet<Part>,
-    /// The nodes themselves.
-    pub(super) paths: BTreeSet<String>,
-}
-
-impl Changes {
-    fn mark(&self, layout: &Layout, path: &str) {
-        let parts = layout.concerns(path);
-        if parts.is_empty() {
-            return;
-        }
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.parts.extend(parts);
-        pending.paths.insert(path.to_owned());
-        drop(pending);
-        self.wake.notify_one();
-    }
-
-    /// Waits until something is pending.
-    pub(super) async fn some(&self) {
-        self.wake.notified().await;
-    }
-
-    /// Takes what is pending.
-    pub(super) fn take(&self) -> Pending {
-        std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// Reads in one session. Dropping it closes the session.

@@ -23,10 +23,11 @@ use zookeeper_client::SessionState;
 use super::{
     Settings,
     application::{self, Application, Document, Node},
+    changes::Pending,
     interface,
     layout::{Layout, Part},
     merge::{Folder, Merge},
-    reader::{Fault, Pending, Reader, Watches},
+    reader::{Fault, Reader, Watches},
 };
 use crate::registry::{Knowledge, RegistryError, Reports};
 
