@@ -11,9 +11,9 @@
 //!
 //! | learned by | of a service | of the registry |
 //! |---|---|---|
-//! | a single report in a live session | `G/N` > 50 % and `G` ≥ 2 | `G/N` > 25 % and `G` ≥ 3, or all and `G` ≥ 2; within 10 s |
-//! | a full read in a live session | `G/N` > 50 % | `G/N` > 25 % and `G` ≥ 3; within 10 s |
-//! | the first full read of a new session | `G/N` > 50 % | `G/N` > 25 % |
+//! | a single report in a live session | `G/N` ≥ 50 % and `G` ≥ 2 | `G/N` ≥ 25 % and `G` ≥ 3, or all and `G` ≥ 2; within 10 s |
+//! | a full read in a live session | `G/N` ≥ 50 % | `G/N` ≥ 25 % and `G` ≥ 3; within 10 s |
+//! | the first full read of a new session | `G/N` ≥ 50 % | `G/N` ≥ 25 % |
 //! | a report with newly unreadable records | always | |
 //!
 //! So the one instance of a service that deregisters leaves at once (somebody said so, in a session that
@@ -86,8 +86,8 @@ pub struct Loss {
 }
 
 impl Loss {
-    fn exceeds(self, percent: u8) -> bool {
-        self.gone.saturating_mul(100) > self.of.saturating_mul(usize::from(percent))
+    fn reaches(self, percent: u8) -> bool {
+        self.gone > 0 && self.gone.saturating_mul(100) >= self.of.saturating_mul(usize::from(percent))
     }
 }
 
@@ -97,9 +97,9 @@ pub const WINDOW: Duration = Duration::from_secs(10);
 /// The limits of one registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Brake {
-    /// Over this share of one service's instances is held.
+    /// This share of one service's instances, or more, is held.
     pub service_percent: u8,
-    /// Over this share of the registry's instances is held.
+    /// This share of the registry's instances, or more, is held.
     pub registry_percent: u8,
     /// How long.
     pub hold: Duration,
@@ -119,9 +119,9 @@ impl Brake {
             Evidence::Report => 2,
             Evidence::FullRead | Evidence::NewSession => 1,
         };
-        (self.is_on() && loss.gone >= least && loss.exceeds(self.service_percent)).then(|| {
+        (self.is_on() && loss.gone >= least && loss.reaches(self.service_percent)).then(|| {
             format!(
-                "{} of the service's {} instances are missing {}, more than {} %",
+                "{} of the service's {} instances are missing {}, which is {} % or more",
                 loss.gone,
                 loss.of,
                 evidence.words(),
@@ -137,9 +137,9 @@ impl Brake {
             Evidence::Report | Evidence::FullRead => 3,
             Evidence::NewSession => 1,
         };
-        (self.is_on() && loss.gone >= least && loss.exceeds(self.registry_percent)).then(|| {
+        (self.is_on() && loss.gone >= least && loss.reaches(self.registry_percent)).then(|| {
             format!(
-                "{} of the registry's {} instances are missing {}, more than {} %",
+                "{} of the registry's {} instances are missing {}, which is {} % or more",
                 loss.gone,
                 loss.of,
                 evidence.words(),
@@ -190,12 +190,15 @@ mod tests {
             (Report, 1, 1, false),
             (Report, 1, 2, false),
             (Report, 2, 2, true),
-            (Report, 2, 4, false),
+            (Report, 2, 4, true),
+            (Report, 2, 5, false),
             (Report, 3, 5, true),
             (FullRead, 1, 1, true),
-            (FullRead, 1, 2, false),
+            (FullRead, 1, 2, true),
+            (FullRead, 1, 3, false),
             (NewSession, 1, 1, true),
-            (NewSession, 1, 2, false),
+            (NewSession, 1, 2, true),
+            (NewSession, 1, 3, false),
             (NewSession, 0, 0, false),
         ] {
             let found = BRAKE.service(evidence, Loss { gone, of });
@@ -212,12 +215,13 @@ mod tests {
             (Report, 3, 3, true),
             (Report, 2, 2, true),
             (Report, 1, 1, false),
-            (Report, 3, 12, false),
-            (Report, 4, 12, true),
+            (Report, 3, 12, true),
+            (Report, 3, 13, false),
             (FullRead, 2, 4, false),
             (FullRead, 3, 4, true),
             (NewSession, 1, 3, true),
-            (NewSession, 1, 4, false),
+            (NewSession, 1, 4, true),
+            (NewSession, 1, 5, false),
             (NewSession, 0, 0, false),
         ] {
             let found = BRAKE.registry(evidence, Loss { gone, of });

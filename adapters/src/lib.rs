@@ -10,10 +10,10 @@
 //! [`hub`] believes it within reason ([`hub::ledger`], [`brake`]), [`store`] keeps the last good view on disk.
 
 pub mod brake;
-pub mod embedded;
-pub mod eureka;
 pub mod connect;
 pub mod consul;
+pub mod embedded;
+pub mod eureka;
 pub mod file;
 pub mod hub;
 pub mod registry;

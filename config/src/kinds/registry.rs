@@ -36,13 +36,14 @@ pub struct RegistrySpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct BrakeSpec {
-    /// Over this share of one service's instances at once is held. Per cent, default 50.
+    /// This share of one service's instances at once, or more, is held. Per cent, default 50.
     #[schemars(range(max = 100))]
     pub service_percent: u8,
-    /// Over this share of the registry's instances at once is held. Per cent, default 25.
+    /// This share of the registry's instances at once, or more, is held. Per cent, default 25.
     #[schemars(range(max = 100))]
     pub registry_percent: u8,
-    /// A held removal that the registry keeps confirming takes effect after this long. Default `30s`.
+    /// A held removal takes effect after this long in a live session, ten times as long while the instances still
+    /// answer a connection. `0s` switches the brake off. Default `30s`.
     pub hold: crate::duration::Duration,
 }
 

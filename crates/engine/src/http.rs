@@ -17,8 +17,8 @@
 pub(crate) mod answer;
 mod context;
 mod copy;
-mod log;
 mod forward;
+mod log;
 mod mirror;
 pub(crate) mod peer;
 mod proxy;

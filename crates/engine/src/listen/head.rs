@@ -148,7 +148,9 @@ fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], u8), Refusal> {
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
             return Err(Refusal::with(505, "HTTP version not supported"));
         }
-        _ => return Err(BAD),
+        [b'H', b'T', b'T', b'P', b'/', ..] => return Err(BAD),
+        // Another protocol, such as a broken HTTP/2 preface (RFC 9113, 3.4: close): an answer in HTTP/1.1 would be noise.
+        _ => return Err(Refusal::UNANSWERED),
     };
     if target.is_empty() {
         return Err(BAD);

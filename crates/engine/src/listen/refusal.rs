@@ -10,6 +10,12 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// Not HTTP at all: the connection is closed without a word.
+    pub(crate) const UNANSWERED: Self = Self {
+        status: 0,
+        why: "not HTTP",
+    };
+
     /// 400 Bad Request.
     pub(crate) const fn bad(why: &'static str) -> Self {
         Self { status: 400, why }
@@ -20,8 +26,11 @@ impl Refusal {
         Self { status, why }
     }
 
-    /// The whole answer as bytes of HTTP/1.1, for a connection that has no session yet.
+    /// The whole answer as bytes of HTTP/1.1, for a connection that has no session yet; none for what is no HTTP.
     pub(crate) fn to_bytes(self) -> Vec<u8> {
+        if self == Self::UNANSWERED {
+            return Vec::new();
+        }
         let reason = http::StatusCode::from_u16(self.status)
             .ok()
             .and_then(|status| status.canonical_reason())
