@@ -1,15 +1,19 @@
-//! Checks of the project itself, run as `cargo xtask <check>`.
+//! Checks of the project itself, and what is generated from it, run as `cargo xtask <command>`.
 
+mod docs;
 mod layers;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    match (arguments.next().as_deref(), arguments.next()) {
-        (Some("layers"), None) => layers::check(),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["layers"] => layers::check(),
+        ["docs"] => docs::run(false),
+        ["docs", "--check"] => docs::run(true),
         _ => {
-            eprintln!("usage: cargo xtask layers");
+            eprintln!("usage: cargo xtask layers | docs [--check]");
             ExitCode::from(2)
         }
     }
