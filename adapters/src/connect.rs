@@ -7,8 +7,14 @@ use std::sync::{Arc, OnceLock};
 use landfall_config::{RegistryConfig, kinds::registry::RegistrySpec};
 
 use crate::{
-    ConnectError, Registry, RegistryError, Reports, brake::Brake, consul::Consul, embedded::Embedded, eureka::Eureka,
-    file::FileRegistry, static_::StaticRegistry, zookeeper::ZooKeeper,
+    ConnectError, Registry, RegistryError, Reports,
+    brake::Brake,
+    consul::Consul,
+    embedded::Embedded,
+    eureka::{Eureka, servers::without_login},
+    file::FileRegistry,
+    static_::StaticRegistry,
+    zookeeper::ZooKeeper,
 };
 
 /// Makes a registry. Nothing is asked of it yet, but addresses it listens on are taken.
@@ -67,12 +73,12 @@ pub fn kind(spec: &RegistrySpec) -> &'static str {
 /// Where it is reached, without credentials; for a registry that could not be made.
 pub(crate) fn address(spec: &RegistrySpec) -> String {
     if let Some(eureka) = &spec.eureka {
-        let urls = eureka.urls.iter().map(|url| without_credentials(url));
+        let urls = eureka.urls.iter().map(|url| without_login(url));
         urls.collect::<Vec<_>>().join(", ")
     } else if let Some(consul) = &spec.consul {
-        without_credentials(&consul.address)
+        without_login(&consul.address)
     } else if let Some(zookeeper) = &spec.zookeeper {
-        without_credentials(&zookeeper.address)
+        without_login(&zookeeper.address)
     } else if let Some(file) = &spec.file {
         file.path.display().to_string()
     } else if let Some(embedded) = &spec.embedded {
@@ -101,15 +107,6 @@ pub(crate) fn is_same_session(one: &RegistryConfig, other: &RegistryConfig) -> b
         ..other.clone()
     };
     *one == with_policy_of_one
-}
-
-fn without_credentials(url: &str) -> String {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    let authority_end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
-    match url[start..authority_end].rfind('@') {
-        Some(at) => format!("{}{}", &url[..start], &url[start + at + 1..]),
-        None => url.to_owned(),
-    }
 }
 
 /// A registry that could not be made when it was configured.
@@ -189,11 +186,11 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_shown_without_credentials() {
+    fn addresses_are_shown_without_user_and_password() {
         for (url, shown) in [
             ("http://u:p@one:8761/eureka", "http://one:8761/eureka"),
             ("http://u:p@ss@one:8761", "http://one:8761"),
-            ("http://one:8761/a@b", "http://one:8761/a@b"),
+            ("http://u:p/q@one:8761", "http://one:8761"),
             ("u:p@one:2181", "one:2181"),
         ] {
             assert_eq!(address(&eureka(url)), shown);

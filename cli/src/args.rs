@@ -153,7 +153,7 @@ pub struct ExplainArgs {
     pub wait: u64,
     /// The request's method.
     pub method: String,
-    /// The request's URL, such as http://shop.example/orders/1.
+    /// The request's URL, such as `http://shop.example/orders/1`.
     pub url: String,
     /// A header, `Name: value`. May be repeated.
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
