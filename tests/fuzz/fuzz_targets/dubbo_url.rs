@@ -6,7 +6,9 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|name: &str| {
     assert_eq!(decode(&encode(name)).as_deref(), Ok(name));
-    let Ok(url) = DubboUrl::from_node_name(name) else { return };
+    let Ok(url) = DubboUrl::from_node_name(name) else {
+        return;
+    };
     let _ = url.plain();
     let sane = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     if url.host.bytes().all(sane) || url.host.parse::<std::net::Ipv6Addr>().is_ok() {
