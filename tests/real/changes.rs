@@ -90,6 +90,43 @@ async fn consul_instances_come_leave_and_die_without_a_failed_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dubbo_instances_come_leave_and_die_without_a_failed_request() {
+    let estate = Estate::up(&["zookeeper", "dubbo3", "dubbo3-2"]).await;
+    let zookeeper = estate.address("zookeeper").await;
+    let service = "dev.landfall.estate.GreetingService";
+    let config = [
+        registry("zookeeper", &format!("zookeeper: {{ address: \"{zookeeper}\" }}")),
+        gateway(&[("greeting", &format!("/{service}"), service, "zookeeper")]),
+    ]
+    .join("---\n");
+    let landfall = Landfall::up(&config).await;
+    let path = format!("/{service}/sayHello?name=world");
+    answers(&landfall, &path).await;
+    let triple = |part: &'static str| {
+        let estate = &estate;
+        async move { format!("127.0.0.1:{}", estate.port(part, "tri").await) }
+    };
+    let second = triple("dubbo3-2").await;
+    endpoint(&landfall, &second, true).await;
+    let load = Load::start(landfall.url(&path), 3);
+    load.at_least(50).await;
+
+    estate.stop("dubbo3-2").await;
+    endpoint(&landfall, &second, false).await;
+    load.at_least(50).await;
+
+    estate.add(&["dubbo3-3"]).await;
+    let third = triple("dubbo3-3").await;
+    endpoint(&landfall, &third, true).await;
+    load.at_least(50).await;
+
+    estate.kill("dubbo3-3").await;
+    load.at_least(200).await;
+    endpoint(&landfall, &third, false).await;
+    load.stop_without_failure().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failing_check_in_consul_takes_an_instance_out_and_a_passing_one_brings_it_back() {
     let estate = Estate::up(&["consul", "stock", "stock-2"]).await;
     let consul = estate.address("consul").await;

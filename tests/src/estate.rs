@@ -16,15 +16,28 @@ pub struct Estate {
 }
 
 impl Estate {
+    fn new() -> Self {
+        crate::landfall::install_crypto();
+        Self {
+            instance: format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)),
+        }
+    }
+
     /// Starts these parts with what they need, and waits until each is really ready.
     pub async fn up(parts: &[&str]) -> Self {
         crate::landfall::install_crypto();
         let estate = Self {
             instance: format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)),
         };
-        let (pid, mut words) = (std::process::id().to_string(), vec!["up"]);
-        words.extend(parts);
-        words.extend(["--for-pid", &pid, "--lifetime", "1800"]);
+        estate.tell(&[&["up"], parts].concat()).await;
+        estate
+    }
+
+    /// Starts these parts without what they need, with settings of the form `part:KEY=VALUE`.
+    pub async fn up_alone(parts: &[&str], settings: &[String]) -> Self {
+        let estate = Self::new();
+        let mut words = [&["up", "--alone"], parts].concat();
+        settings.iter().for_each(|setting| words.extend(["--set", setting]));
         estate.tell(&words).await;
         estate
     }
@@ -91,7 +104,11 @@ impl Estate {
 
     fn command(&self) -> Command {
         let mut command = Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("estate/estate"));
-        command.args(["--instance", &self.instance]).stdin(Stdio::null());
+        // Whatever becomes of the test, the estate ends with it.
+        let pid = std::process::id().to_string();
+        command
+            .args(["--instance", &self.instance, "--for-pid", &pid, "--lifetime", "1800"])
+            .stdin(Stdio::null());
         command
     }
 }

@@ -1,6 +1,7 @@
 //! The system from outside, without real registries.
 
 mod bad_input;
+mod commands;
 mod demo;
 mod last_good;
 mod reload;
