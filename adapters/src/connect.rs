@@ -19,7 +19,7 @@ use crate::{
 
 /// Makes a registry. Nothing is asked of it yet, but addresses it listens on are taken.
 pub fn connect(config: &RegistryConfig) -> Result<Arc<dyn Registry>, ConnectError> {
-    let spec = &config.spec;
+    let spec = &config.spec.with_secrets_under(&config.base);
     Ok(if let Some(eureka) = &spec.eureka {
         Arc::new(Eureka::new(eureka)?)
     } else if let Some(consul) = &spec.consul {

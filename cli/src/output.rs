@@ -53,6 +53,15 @@ pub fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
+/// `1 route`, `2 routes`: a number with its noun, whose plural has an `s` or `ies`.
+pub fn count(number: usize, noun: &str) -> String {
+    match (number, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {noun}s"),
+    }
+}
+
 /// The entries of a JSON list; none if it is no list.
 pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
@@ -83,6 +92,13 @@ pub fn yaml(value: &Value) -> Result<String, Failure> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_number_has_its_noun() {
+        assert_eq!(count(1, "registry"), "1 registry");
+        assert_eq!(count(0, "registry"), "0 registries");
+        assert_eq!(count(2, "problem"), "2 problems");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -24,6 +24,7 @@ use crate::{
     args::UpArgs,
     data_path::EngineDataPath,
     outcome::{Failure, chain},
+    output,
 };
 
 /// What a process is started with.
@@ -225,10 +226,7 @@ fn embedded_ports_are_free(config: &Config) -> Result<(), Failure> {
 pub fn refused(error: &LoadError) -> Failure {
     let problems = error.problems();
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    let count = match lines.len() {
-        1 => "1 problem".to_owned(),
-        count => format!("{count} problems"),
-    };
+    let count = output::count(lines.len(), "problem");
     Failure::No(format!("{}\n{count}; nothing of it is used", lines.join("\n")))
 }
 

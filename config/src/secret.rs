@@ -1,6 +1,11 @@
 //! Secrets are references, never values: `file:/run/secrets/token` or `env:CONSUL_TOKEN`.
 
-use std::{borrow::Cow, fmt, path::PathBuf, str::FromStr};
+use std::{
+    borrow::Cow,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -39,6 +44,14 @@ pub enum SecretError {
 }
 
 impl SecretRef {
+    /// The same, with a relative file taken from `base`: the directory of the configuration file that names it.
+    pub fn under(&self, base: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(base.join(path)),
+            Self::Env(name) => Self::Env(name.clone()),
+        }
+    }
+
     /// Reads it now.
     pub fn read(&self) -> Result<Secret, SecretError> {
         match self {
@@ -113,5 +126,21 @@ impl JsonSchema for SecretRef {
             "writeOnly": true,
             "x-mend": "write a reference, `file:/path/to/it` or `env:NAME`, not the secret itself",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_secret_file_lies_beside_the_configuration() {
+        let beside: SecretRef = "file:token".parse().unwrap();
+        assert_eq!(
+            beside.under(Path::new("/etc/landfall")).to_string(),
+            "file:/etc/landfall/token"
+        );
+        let absolute: SecretRef = "file:/run/token".parse().unwrap();
+        assert_eq!(absolute.under(Path::new("/etc/landfall")), absolute);
     }
 }

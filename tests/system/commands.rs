@@ -16,10 +16,10 @@ async fn a_good_configuration_validates_and_passes_the_preflight() {
     let (_dir, path) = file(&super::one_origin(origin.address).replace("{port}", &port));
     let (code, out, err) = landfall::run(&["validate", &path]);
     assert_eq!(code, 0, "{out}{err}");
-    assert!(out.contains("1 registries, 1 listeners, 1 routes"), "{out}");
+    assert!(out.contains("1 registry, 1 listener, 1 route"), "{out}");
     let (code, out, err) = landfall::run(&["check", "--config", &path]);
     assert_eq!(code, 0, "{out}{err}");
-    assert!(out.contains("registry static: reached, 1 services"), "{out}");
+    assert!(out.contains("registry static: reached, 1 service"), "{out}");
     assert!(out.contains(&format!("127.0.0.1:{port} is free")), "{out}");
     assert!(
         std::net::TcpListener::bind(("127.0.0.1", port.parse().unwrap())).is_ok(),

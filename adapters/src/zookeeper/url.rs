@@ -134,10 +134,11 @@ fn host_and_port(address: &str) -> Result<(&str, Option<u16>), InvalidUrl> {
         return Err(InvalidUrl::Host);
     }
     match port {
-        None | Some("" | "0") => Ok((host, None)),
+        None | Some("") => Ok((host, None)),
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            let number = digits.parse().map_err(|_| InvalidUrl::Port(digits.to_owned()))?;
-            Ok((host, Some(number)))
+            let number: u16 = digits.parse().map_err(|_| InvalidUrl::Port(digits.to_owned()))?;
+            // Dubbo writes 0 for none.
+            Ok((host, Some(number).filter(|number| *number > 0)))
         }
         Some(other) => Err(InvalidUrl::Port(other.to_owned())),
     }

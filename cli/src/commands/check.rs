@@ -22,9 +22,9 @@ pub async fn check(args: CheckArgs) -> Result<(), Failure> {
     let mut report = Report::default();
     let rules = &look.config.rules;
     report.good(format!(
-        "configuration: {} registries, {} routes",
-        look.config.registries.len(),
-        rules.routes.len()
+        "configuration: {}, {}",
+        output::count(look.config.registries.len(), "registry"),
+        output::count(rules.routes.len(), "route")
     ));
     for warning in &look.config.warnings {
         report.note(format!("configuration: {warning}"));
@@ -50,7 +50,10 @@ fn registries(look: &Look, report: &mut Report) {
             .get(&name)
             .map_or(0, |view| view.services.len());
         match readiness {
-            RegistryReadiness::CaughtUp(_) => report.good(format!("registry {name}: reached, {services} services")),
+            RegistryReadiness::CaughtUp(_) => report.good(format!(
+                "registry {name}: reached, {}",
+                output::count(services, "service")
+            )),
             RegistryReadiness::LastGood(_) => report.note(format!(
                 "registry {name}: not reached; its last good view would be used"
             )),
@@ -144,8 +147,7 @@ impl Report {
     fn end(self) -> Result<(), Failure> {
         match self.failed {
             0 => Ok(()),
-            1 => Err(Failure::No("1 check failed".to_owned())),
-            more => Err(Failure::No(format!("{more} checks failed"))),
+            failed => Err(Failure::No(format!("{} failed", output::count(failed, "check")))),
         }
     }
 }

@@ -29,26 +29,22 @@ pub fn validate(args: &ValidateArgs) -> Result<(), Failure> {
         (Ok(config), ValidateOutput::Text) => {
             let rules = &config.rules;
             let counts = [
-                (config.registries.len(), "registries"),
-                (rules.listeners.len(), "listeners"),
-                (rules.routes.len(), "routes"),
-                (rules.policies.len(), "policies"),
+                (config.registries.len(), "registry"),
+                (rules.listeners.len(), "listener"),
+                (rules.routes.len(), "route"),
+                (rules.policies.len(), "policy"),
             ];
-            let counts: Vec<String> = counts.iter().map(|(count, what)| format!("{count} {what}")).collect();
+            let counts: Vec<String> = counts
+                .iter()
+                .map(|(number, what)| output::count(*number, what))
+                .collect();
             output::print(&format!("{} is good: {}\n", args.path.display(), counts.join(", ")));
             Ok(())
         }
         (Err(_), _) => Err(Failure::No(format!(
             "{} is refused: {} to mend",
             args.path.display(),
-            count(problems.len())
+            output::count(problems.len(), "problem")
         ))),
-    }
-}
-
-fn count(problems: usize) -> String {
-    match problems {
-        1 => "1 problem".to_owned(),
-        more => format!("{more} problems"),
     }
 }

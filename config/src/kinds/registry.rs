@@ -2,7 +2,10 @@
 //!
 //! Exactly one of the blocks names what it is. Next on the path: `adapters::connect`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,6 +48,23 @@ pub struct BrakeSpec {
     /// A held removal takes effect after this long in a live session, ten times as long while the instances still
     /// answer a connection. `0s` switches the brake off. Default `30s`.
     pub hold: crate::duration::Duration,
+}
+
+impl RegistrySpec {
+    /// The same, with relative files of secrets taken from `base`.
+    pub fn with_secrets_under(&self, base: &Path) -> Self {
+        let mut spec = self.clone();
+        let eureka = spec.eureka.as_mut().and_then(|eureka| eureka.password.as_mut());
+        let consul = spec.consul.as_mut().and_then(|consul| consul.token.as_mut());
+        let zookeeper = spec
+            .zookeeper
+            .as_mut()
+            .and_then(|zookeeper| zookeeper.password.as_mut());
+        for secret in [eureka, consul, zookeeper].into_iter().flatten() {
+            *secret = secret.under(base);
+        }
+        spec
+    }
 }
 
 impl Default for BrakeSpec {

@@ -148,7 +148,7 @@ fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], u8), Refusal> {
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
             return Err(Refusal::with(505, "HTTP version not supported"));
         }
-        [b'H', b'T', b'T', b'P', b'/', ..] => return Err(BAD),
+        odd if odd.get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"HTTP/")) => return Err(BAD),
         // Another protocol, such as a broken HTTP/2 preface (RFC 9113, 3.4: close): an answer in HTTP/1.1 would be noise.
         _ => return Err(Refusal::UNANSWERED),
     };
@@ -462,6 +462,14 @@ mod tests {
         ] {
             assert_eq!(read(&text).map_err(|refusal| refusal.status), Err(400), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_http_is_not_answered() {
+        let preface = "INVALID CONNECTION PREFACE\r\n\r\n";
+        let refusal = read(preface).map(|_| ()).unwrap_err();
+        assert_eq!(refusal, Refusal::UNANSWERED);
+        assert!(refusal.to_bytes().is_empty());
     }
 
     #[test]
