@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use landfall_adapters::hub::{Hub, HubOptions};
 use landfall_config::{Config, ConfigFollower, LoadError, follow};
 use landfall_control::{
-    Control, ControlOptions,
+    Control, ControlOptions, DataPath,
     admin::{AdminServer, Sources},
     resolve,
 };
@@ -26,6 +26,9 @@ use crate::{
     outcome::{Failure, chain},
     output,
 };
+
+/// Ports are opened after this time at the latest, whatever the registries do.
+const OPEN_AFTER: Duration = Duration::from_secs(2);
 
 /// What a process is started with.
 pub struct RunOptions {
@@ -78,6 +81,11 @@ impl Running {
             look_up: resolve::system(),
         })
         .await;
+        // Ports open when calls can be served, so that nobody is told 503 for being early.
+        let ready = wait_until_ready(&control, None);
+        if tokio::time::timeout(OPEN_AFTER, ready).await.is_err() {
+            tracing::warn!("opening the ports although not every registry has answered; /readyz tells which");
+        }
         let gateway = Gateway::start(control.snapshots(), options.gateway).map_err(|error| match &error {
             GatewayError::Engine(_) => unreachable(&error),
             GatewayError::AccessLog(_) => {
@@ -109,9 +117,7 @@ impl Running {
     /// Waits until calls can be served.
     pub async fn ready(&self) {
         let data_path = EngineDataPath(self.gateway.engine());
-        while !self.control.readiness(Some(&data_path)).ready {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait_until_ready(&self.control, Some(&data_path)).await;
     }
 
     /// Lets calls in flight finish for at most `patience`, writes the last good views, and ends.
@@ -204,6 +210,12 @@ impl Signals {
                 return name;
             }
         }
+    }
+}
+
+async fn wait_until_ready(control: &Control, data_path: Option<&dyn DataPath>) {
+    while !control.readiness(data_path).ready {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -73,6 +73,7 @@ pub(super) struct Outcome {
     pub(super) visible: bool,
     /// Instances are missing, or held ones may have been replaced.
     pub(super) to_judge: bool,
+    pub(super) added: usize,
     pub(super) dropped_holds: usize,
 }
 
@@ -165,6 +166,7 @@ impl Entry {
                         standing: Standing::Said,
                     };
                     self.kept.insert(id, kept);
+                    outcome.added += 1;
                     outcome.altered = true;
                 }
             }

@@ -299,6 +299,7 @@ impl Ledger {
                 self.changed.push(changed);
             }
         }
+        self.make_up_for(outcome.added);
         if outcome.dropped_holds > 0 {
             info!(registry = %self.name, service = %name, instances = outcome.dropped_holds, "held removals are dropped: the registry names the instances again");
         }

@@ -115,6 +115,17 @@ impl Ledger {
         }
     }
 
+    /// A registry that forgets learns nothing meanwhile: what is added makes up for as many removals. Otherwise one
+    /// instance that comes and goes would look like a registry that loses many.
+    pub(super) fn make_up_for(&mut self, mut added: usize) {
+        for (_, removed) in &mut self.recent {
+            let made_up = added.min(*removed);
+            *removed -= made_up;
+            added -= made_up;
+        }
+        self.recent.retain(|(_, removed)| *removed > 0);
+    }
+
     /// A service has lost instances.
     pub(super) fn shrunk(&mut self, name: &Arc<str>, now: Moment) {
         if let Some(entry) = self.entries.get_mut(name) {

@@ -422,6 +422,19 @@ fn additions_are_never_held() {
 }
 
 #[test]
+fn an_instance_that_comes_and_goes_leaves_at_once_each_time() {
+    let mut play = Play::live(&[service("orders", &["a"]), service("stock", &["b"])]);
+    for _ in 0..5 {
+        play.say(service("stock", &[]));
+        play.seconds(1);
+        play.assert_seen(&[("orders", &["a"]), ("stock", &[])]);
+        play.say(service("stock", &["b"]));
+        play.seconds(1);
+        play.assert_seen(&[("orders", &["a"]), ("stock", &["b"])]);
+    }
+}
+
+#[test]
 fn an_instance_registered_again_under_another_id_is_replaced_and_not_held() {
     let mut play = Play::live(&[service("orders", &["a"])]);
     play.end("restart");
