@@ -121,3 +121,12 @@ proptest! {
         let _ = text.parse::<DubboUrl>().map(|url| url.plain().len());
     }
 }
+
+#[test]
+fn a_port_written_as_zeros_is_none() {
+    for zeros in ["0", "00", "000"] {
+        let url = DubboUrl::from_node_name(&format!("dubbo%3A%2F%2F10.0.0.5%3A{zeros}%2Fa.B")).unwrap();
+        assert_eq!(url.port, None, "{zeros}");
+        assert_eq!(DubboUrl::from_node_name(&url.to_node_name()).unwrap(), url, "{zeros}");
+    }
+}
