@@ -23,6 +23,30 @@ async fn delay_is_measured(landfall: &Landfall) {
     .await;
 }
 
+/// Under load: `parts[0]` says good-bye, `parts[1]` comes and is then killed. No call fails. `port` names the port that
+/// an instance serves on.
+async fn one_leaves_one_comes_and_dies(estate: &Estate, landfall: &Landfall, path: &str, parts: [&str; 2], port: &str) {
+    answers(landfall, path).await;
+    let leaving = format!("127.0.0.1:{}", estate.port(parts[0], port).await);
+    endpoint(landfall, &leaving, true).await;
+    let load = Load::start(landfall.url(path), 3);
+    load.at_least(50).await;
+
+    estate.stop(parts[0]).await;
+    endpoint(landfall, &leaving, false).await;
+    load.at_least(50).await;
+
+    estate.add(&[parts[1]]).await;
+    let coming = format!("127.0.0.1:{}", estate.port(parts[1], port).await);
+    endpoint(landfall, &coming, true).await;
+    load.at_least(50).await;
+
+    estate.kill(parts[1]).await;
+    load.at_least(200).await;
+    endpoint(landfall, &coming, false).await;
+    load.stop_without_failure().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn eureka_instances_come_leave_and_die_without_a_failed_request() {
     let estate = Estate::up(&["eureka", "orders", "orders-2"]).await;
@@ -36,25 +60,7 @@ async fn eureka_instances_come_leave_and_die_without_a_failed_request() {
     ]
     .join("---\n");
     let landfall = Landfall::up(&config).await;
-    answers(&landfall, "/orders").await;
-    let second = estate.address("orders-2").await;
-    endpoint(&landfall, &second, true).await;
-    let load = Load::start(landfall.url("/orders"), 3);
-    load.at_least(50).await;
-
-    estate.stop("orders-2").await;
-    endpoint(&landfall, &second, false).await;
-    load.at_least(50).await;
-
-    estate.add(&["orders-3"]).await;
-    let third = estate.address("orders-3").await;
-    endpoint(&landfall, &third, true).await;
-    load.at_least(50).await;
-
-    estate.kill("orders-3").await;
-    load.at_least(200).await;
-    endpoint(&landfall, &third, false).await;
-    load.stop_without_failure().await;
+    one_leaves_one_comes_and_dies(&estate, &landfall, "/orders", ["orders-2", "orders-3"], "http").await;
     delay_is_measured(&landfall).await;
 }
 
@@ -68,25 +74,7 @@ async fn consul_instances_come_leave_and_die_without_a_failed_request() {
     ]
     .join("---\n");
     let landfall = Landfall::up(&config).await;
-    answers(&landfall, "/stock").await;
-    let second = estate.address("stock-2").await;
-    endpoint(&landfall, &second, true).await;
-    let load = Load::start(landfall.url("/stock"), 3);
-    load.at_least(50).await;
-
-    estate.stop("stock-2").await;
-    endpoint(&landfall, &second, false).await;
-    load.at_least(50).await;
-
-    estate.add(&["stock-3"]).await;
-    let third = estate.address("stock-3").await;
-    endpoint(&landfall, &third, true).await;
-    load.at_least(50).await;
-
-    estate.kill("stock-3").await;
-    load.at_least(200).await;
-    endpoint(&landfall, &third, false).await;
-    load.stop_without_failure().await;
+    one_leaves_one_comes_and_dies(&estate, &landfall, "/stock", ["stock-2", "stock-3"], "http").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,29 +89,7 @@ async fn dubbo_instances_come_leave_and_die_without_a_failed_request() {
     .join("---\n");
     let landfall = Landfall::up(&config).await;
     let path = format!("/{service}/sayHello?name=world");
-    answers(&landfall, &path).await;
-    let triple = |part: &'static str| {
-        let estate = &estate;
-        async move { format!("127.0.0.1:{}", estate.port(part, "tri").await) }
-    };
-    let second = triple("dubbo3-2").await;
-    endpoint(&landfall, &second, true).await;
-    let load = Load::start(landfall.url(&path), 3);
-    load.at_least(50).await;
-
-    estate.stop("dubbo3-2").await;
-    endpoint(&landfall, &second, false).await;
-    load.at_least(50).await;
-
-    estate.add(&["dubbo3-3"]).await;
-    let third = triple("dubbo3-3").await;
-    endpoint(&landfall, &third, true).await;
-    load.at_least(50).await;
-
-    estate.kill("dubbo3-3").await;
-    load.at_least(200).await;
-    endpoint(&landfall, &third, false).await;
-    load.stop_without_failure().await;
+    one_leaves_one_comes_and_dies(&estate, &landfall, &path, ["dubbo3-2", "dubbo3-3"], "tri").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
