@@ -5,7 +5,7 @@ use landfall_tests::{Landfall, Load, Origin, eventually, landfall};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Every test writes this many versions; the full number is the issue's own, and is quick enough to run always.
+/// Versions that are written; quick enough to be written in every run.
 const CHANGES: u32 = 2000;
 
 fn configuration(a: &Origin, b: &Origin, chat: std::net::SocketAddr, change: u32) -> String {
