@@ -32,7 +32,7 @@ pub fn welcome(args: &DemoArgs, dir: &Path, samples: &[Sample], elsewhere: &Samp
         dir.display()
     );
     text += "Try in another terminal:\n\n";
-    text += "  # an instance found in the embedded registry; ask twice and the other one answers\n";
+    text += "  # an instance found in the embedded registry; ask a few times and both of them answer\n";
     text += &format!("  curl localhost:{port}/orders\n\n");
     text += "  # one service that lives in two worlds, half and half\n";
     text += &format!("  curl localhost:{port}/stock\n\n");
