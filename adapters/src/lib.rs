@@ -7,7 +7,7 @@
 //!
 //! [`registry`] is the contract. Each adapter is a module: `eureka`, `consul`, `zookeeper`, `file`,
 //! `static_`, `embedded`; [`connect`](mod@connect) makes one from its configuration, [`supervisor`] runs it,
-//! [`hub`] believes it within reason ([`hub::ledger`], [`brake`]), [`store`] keeps the last good view on disk.
+//! [`hub`] believes it within reason ([`hub::ledger`], [`brake`]), [`store`] keeps the last good view on disk. [`publish`] is the way back: writing records into a registry.
 
 pub mod brake;
 pub mod connect;
@@ -16,6 +16,7 @@ pub mod embedded;
 pub mod eureka;
 pub mod file;
 pub mod hub;
+pub mod publish;
 pub mod registry;
 pub mod static_;
 pub mod store;
