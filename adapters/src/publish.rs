@@ -151,6 +151,10 @@ pub trait Publisher: Send + Sync + 'static {
     /// for each, in order.
     async fn remove(&self, keys: &[Key]) -> Vec<Result<(), WriteError>>;
 
+    /// Holds these no more and sends nothing for them: under these keys stands the record of another cluster now,
+    /// which came by a shorter path. To renew, to restore or to remove it would be to fight over it.
+    async fn disown(&self, keys: &[Key]);
+
     /// Holds nothing any more and sends nothing more, without removing anything: another writer takes over.
     async fn release(&self);
 
