@@ -33,6 +33,7 @@
 
 mod client;
 mod index;
+mod lock;
 mod record;
 mod session;
 #[cfg(test)]

@@ -12,6 +12,7 @@
 pub mod brake;
 pub mod connect;
 pub mod consul;
+pub mod election;
 pub mod embedded;
 pub mod eureka;
 pub mod file;

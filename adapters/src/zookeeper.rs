@@ -40,6 +40,7 @@ mod changes;
 mod curator;
 mod interface;
 mod layout;
+mod lock;
 mod merge;
 mod reader;
 mod session;

@@ -2,6 +2,7 @@
 
 mod bridge;
 mod changes;
+mod election;
 mod embedded;
 mod h2;
 mod outages;
