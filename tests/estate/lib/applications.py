@@ -135,8 +135,18 @@ def orders_ready(part):
 
 
 def shop_ready(part):
-    get(f"http://127.0.0.1:{part.port}/shop/orders")
+    # Told to call something else, it may be there before what it calls.
+    get(f"http://127.0.0.1:{part.port}/shop/" + ("ready" if "CALLS" in part.environment else "orders"))
     return in_eureka(part)
+
+
+def market_ready(part):
+    get(f"http://127.0.0.1:{part.port}/market/ready")
+    return passing(part, part.environment.get("SERVICE", "market"))
+
+
+def caller_ready(part):
+    return get(f"http://127.0.0.1:{part.port}/ready") == "yes"
 
 
 def consul_ready(part):
@@ -145,10 +155,13 @@ def consul_ready(part):
     return json.loads(get(f"{base}/status/leader")) != "" and "consul" in json.loads(get(f"{base}/catalog/services"))
 
 
+def passing(part, service):
+    entries = json.loads(get(part.environment["CONSUL_URL"] + f"/v1/health/service/{service}?passing"))
+    return any(entry["Service"]["Port"] == part.port for entry in entries)
+
+
 def stock_ready(part):
-    service = part.environment.get("SERVICE", "stock")
-    passing = json.loads(get(part.environment["CONSUL_URL"] + f"/v1/health/service/{service}?passing"))
-    return any(entry["Service"]["Port"] == part.port for entry in passing)
+    return passing(part, part.environment.get("SERVICE", "stock"))
 
 
 def zookeeper_ready(part):
@@ -199,7 +212,8 @@ def uses_eureka(part, estate):
 
 
 def uses_consul(part, estate):
-    return {"CONSUL_URL": f"http://127.0.0.1:{estate.port_of('consul')}"}
+    port = estate.port_of("consul")
+    return {"CONSUL_URL": f"http://127.0.0.1:{port}", "CONSUL_HOST": "127.0.0.1", "CONSUL_PORT": str(port)}
 
 
 def uses_zookeeper(part, estate):
@@ -220,6 +234,7 @@ APPLICATIONS = {
     "eureka": Application(["http"], java("eureka", f"{PACKAGE}.EurekaServer", 160), eureka_ready),
     "orders": Application(["http"], java("orders", f"{PACKAGE}.Orders", 128), orders_ready, ["eureka"], uses_eureka),
     "shop": Application(["http"], java("shop", f"{PACKAGE}.Shop", 128), shop_ready, ["orders", "eureka"], uses_eureka),
+    "market": Application(["http"], java("market", f"{PACKAGE}.Market", 128), market_ready, ["consul"], uses_consul),
     "consul": Application(["http", "server", "serf"], consul, consul_ready),
     "stock": Application(["http"], stock, stock_ready, ["consul"], uses_consul),
     "zookeeper": Application(["client"], java("zookeeper", "org.apache.zookeeper.server.ZooKeeperServerMain", 96,
@@ -228,5 +243,9 @@ APPLICATIONS = {
                           dubbo3_ready, ["zookeeper"], uses_zookeeper),
     "dubbo27": Application(["dubbo"], java("dubbo27", f"{PACKAGE}.Dubbo27Provider", 128, *DUBBO_OPTIONS),
                            dubbo27_ready, ["zookeeper"], uses_zookeeper),
+    "caller3": Application(["http"], java("dubbo3", f"{PACKAGE}.Dubbo3Caller", 128, *DUBBO_OPTIONS),
+                           caller_ready, ["zookeeper"], uses_zookeeper),
+    "caller27": Application(["http"], java("dubbo27", f"{PACKAGE}.Dubbo27Caller", 128, *DUBBO_OPTIONS),
+                            caller_ready, ["zookeeper"], uses_zookeeper),
 }
 REGISTRIES = ("eureka", "consul", "zookeeper")

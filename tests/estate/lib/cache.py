@@ -24,6 +24,10 @@ DEBIAN_PACKAGE_OF = {"java": "openjdk-17-jdk-headless", "javac": "openjdk-17-jdk
                      "go": "golang-go"}
 
 
+# Applications that are another main class of a module that is named after somebody else.
+MODULE_OF = {"caller3": "dubbo3", "caller27": "dubbo27"}
+
+
 class Failed(Exception):
     """Something did not work; the text says what, for the person who asked."""
 
@@ -34,6 +38,7 @@ def say(text):
 
 def built(application):
     """Where the built application is (or will be): a folder, or None if nothing is built for it."""
+    application = MODULE_OF.get(application, application)
     sources = _sources_of(application)
     if not sources:
         return None
@@ -45,6 +50,7 @@ def built(application):
 
 def build(applications):
     """Builds what is missing. Two estates that want the same thing wait for each other."""
+    applications = sorted({MODULE_OF.get(application, application) for application in applications})
     if not any(_missing(application) for application in applications):
         return
     CACHE.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PathVariable;
 import org.springframework.web.bind.annotation.RestController;
 
-/** A consumer as teams write it: it knows the name {@code orders}, and Eureka tells where that is. */
+/** A consumer as teams write it: it knows a name, {@code orders} unless told otherwise, and Eureka tells where that is. */
 @SpringBootApplication
 @EnableFeignClients(clients = Shop.OrdersClient.class)
 public class Shop {
@@ -17,7 +17,7 @@ public class Shop {
         SpringApplication.run(Shop.class, args);
     }
 
-    @FeignClient("orders")
+    @FeignClient("${CALLS:orders}")
     interface OrdersClient {
         @GetMapping("/orders")
         JsonNode all();
@@ -42,6 +42,11 @@ public class Shop {
         @GetMapping("/shop/orders/{id}")
         JsonNode one(@PathVariable("id") String id) {
             return orders.one(id);
+        }
+
+        @GetMapping("/shop/ready")
+        String ready() {
+            return "yes";
         }
     }
 }
