@@ -175,6 +175,11 @@ def providers(client, interface):
     return [urllib.parse.unquote(node) for node in client.children(f"/dubbo/{interface}/providers")]
 
 
+def is_at(url, scheme, port):
+    address = urllib.parse.urlsplit(url)
+    return address.scheme == scheme and address.port == port
+
+
 def dubbo3_ready(part):
     """Both levels, unless REGISTER_MODE asks for one of them."""
     mode = part.environment.get("REGISTER_MODE", "all")
@@ -182,20 +187,20 @@ def dubbo3_ready(part):
     with ZooKeeper(zookeeper_port(part)) as client:
         if mode != "instance":
             known = providers(client, GREETING)
-            for address in (f"dubbo://127.0.0.1:{dubbo}/", f"tri://127.0.0.1:{triple}/"):
-                if not any(url.startswith(address) for url in known):
+            for scheme, port in (("dubbo", dubbo), ("tri", triple)):
+                if not any(is_at(url, scheme, port) for url in known):
                     return False
         if mode != "interface":
             application = part.environment.get("APPLICATION", "greeting-provider")
             instances = client.children(f"/services/{application}")
             return application in client.data(f"/dubbo/mapping/{GREETING}").split(",") and any(
-                instance in (f"127.0.0.1:{dubbo}", f"127.0.0.1:{triple}") for instance in instances)
+                instance.endswith((f":{dubbo}", f":{triple}")) for instance in instances)
     return True
 
 
 def dubbo27_ready(part):
     with ZooKeeper(zookeeper_port(part)) as client:
-        return any(url.startswith(f"dubbo://127.0.0.1:{part.port}/") for url in providers(client, LEGACY_GREETING))
+        return any(is_at(url, "dubbo", part.port) for url in providers(client, LEGACY_GREETING))
 
 
 def zookeeper_port(part):

@@ -12,7 +12,7 @@ import org.apache.dubbo.config.bootstrap.DubboBootstrap;
  * A Dubbo 2.7 provider on ZooKeeper: interface level only, Dubbo2 protocol only.
  *
  * <p>Settings come from the environment: NAME, APPLICATION, ZOOKEEPER (host:port), PORT_DUBBO, GROUP, VERSION, WEIGHT,
- * SESSION_MS.
+ * SESSION_MS, HOST (own: as Dubbo does by itself, it listens on all addresses and publishes that of a network card).
  */
 public class Dubbo27Provider implements LegacyGreetingService {
     private static final String NAME = setting("NAME", "dubbo27");
@@ -26,7 +26,9 @@ public class Dubbo27Provider implements LegacyGreetingService {
                 "zookeeper://" + setting("ZOOKEEPER", "127.0.0.1:2181") + "?session=" + session + "&zk.session.expire=" + session);
 
         ProtocolConfig protocol = new ProtocolConfig("dubbo", Integer.parseInt(setting("PORT_DUBBO", "20880")));
-        protocol.setHost(OnLoopback.BIND);
+        if (!"own".equals(setting("HOST", ""))) {
+            protocol.setHost(OnLoopback.BIND);
+        }
 
         ServiceConfig<LegacyGreetingService> service = new ServiceConfig<>();
         service.setInterface(LegacyGreetingService.class);

@@ -11,7 +11,8 @@ import org.apache.dubbo.config.bootstrap.DubboBootstrap;
  * A Dubbo 3.3 provider on ZooKeeper, registered at both levels (interface and application).
  *
  * <p>Settings come from the environment: NAME, APPLICATION, ZOOKEEPER (host:port), PORT_DUBBO, PORT_TRI, GROUP, VERSION,
- * REGISTER_MODE (all, interface, instance), METADATA_TYPE (remote, local), SESSION_MS.
+ * REGISTER_MODE (all, interface, instance), METADATA_TYPE (remote, local), SESSION_MS, HOST (own: as Dubbo does by itself, it listens on all addresses and publishes
+ * that of a network card).
  */
 public class Dubbo3Provider implements GreetingService {
     private static final String NAME = setting("NAME", "dubbo3");
@@ -65,7 +66,9 @@ public class Dubbo3Provider implements GreetingService {
 
     private static ProtocolConfig protocol(String name, String portSetting, int defaultPort) {
         ProtocolConfig protocol = new ProtocolConfig(name, Integer.parseInt(setting(portSetting, "" + defaultPort)));
-        protocol.setHost(OnLoopback.BIND);
+        if (!"own".equals(setting("HOST", ""))) {
+            protocol.setHost(OnLoopback.BIND);
+        }
         return protocol;
     }
 
