@@ -6,7 +6,7 @@
 //!  upstream_request_     filters, forwarded headers                                  [forward]
 //!  … bodies …            both ways, in pieces; deadlines by the connection           [wire]
 //!  upstream_response_    outcome to the endpoint; a status that is tried again
-//!  response_filter       filters, 101, draining
+//!  response_filter       filters, 101, draining; a small answer is held until whole           [hold]
 //!  error_while_proxy,    tried again, or which answer                                [answer]
 //!  fail_to_connect
 //!  logging               figures, access log
@@ -18,6 +18,7 @@ pub(crate) mod answer;
 mod context;
 mod copy;
 mod forward;
+mod hold;
 mod log;
 mod mirror;
 pub(crate) mod peer;
@@ -32,7 +33,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 
 pub(crate) use self::server::http_proxy;
-use self::{mirror::MirrorClient, peer::Authorities};
+use self::{hold::Holds, mirror::MirrorClient, peer::Authorities};
 use crate::{access_log::AccessLog, runtime::Runtime};
 
 /// What all calls of a worker share.
@@ -45,6 +46,7 @@ pub(crate) struct Gateway {
     /// Silence of a client in the middle of a body.
     pub(crate) client_idle: Duration,
     mirrors: Arc<MirrorClient>,
+    holds: Holds,
 }
 
 impl Gateway {
@@ -62,6 +64,7 @@ impl Gateway {
             trust_forwarded,
             client_idle,
             mirrors: MirrorClient::new(),
+            holds: Holds::default(),
         }
     }
 }

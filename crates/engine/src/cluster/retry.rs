@@ -60,6 +60,13 @@ impl ClusterRuntime {
         }
     }
 
+    /// Whether there could be another try after `tries` tries if the last one broke off in the middle of its answer.
+    /// The budget is asked only when it does.
+    pub fn may_retry(&self, tries: u32, method: &str) -> bool {
+        let broken = TryOutcome::Failed(Failure::Reset);
+        tries <= self.policy.retries.attempts && self.retry.allows(method, broken, true)
+    }
+
     /// Whether to try again after `tries` tries (1 after the first), and after which wait. `sent`: whether any byte of
     /// the request has been written to the endpoint. The caller checks that it still has the request's body, and
     /// that the wait fits into what is left of the call's time. A yes is counted as a retry.

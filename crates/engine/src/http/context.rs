@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{answer::Answer, mirror::Copies};
+use super::{answer::Answer, hold::Held, mirror::Copies};
 use crate::{
     cluster::{ClusterRuntime, Lease, Tried},
     listen::connection::Connection,
@@ -35,6 +35,8 @@ pub struct CallState {
     /// Whether a connection to the endpoint of the present try stood.
     pub(super) connected: bool,
     pub(super) kind: Kind,
+    /// Set while an answer is held until it is whole.
+    pub(super) held: Option<Held>,
     /// Set when we answer ourselves.
     pub(super) answer: Option<Answer>,
     /// Status of the answer, ours or the endpoint's.
@@ -87,6 +89,7 @@ impl CallState {
             next_try: None,
             connected: false,
             kind: Kind::Plain,
+            held: None,
             answer: None,
             status: 0,
             upstream_time: None,
@@ -121,11 +124,12 @@ impl CallState {
         }
     }
 
-    /// Hands the present deadline to the connection, which ends reads and writes by it. HTTP/2 connections are
-    /// shared by many calls and have none.
+    /// Hands the present deadline to the connection, which ends reads and writes by it; an answer that rested belongs
+    /// to the try before. HTTP/2 connections are shared by many calls and have no deadline.
     pub(super) fn arm(&self) {
         if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.h2) {
             connection.set_deadline(self.due());
+            connection.set_rest(None);
         }
     }
 

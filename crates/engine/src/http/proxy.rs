@@ -20,7 +20,8 @@ use super::{
     request::{authority_of, kind_of, scheme_of, with_call},
     select::filters_of,
     verdict::{
-        OWN_ANSWER, RETRY_STATUS, decide_retry, fail_lease, give, log_try, next_endpoint, own_fault, whose_fault,
+        HELD_TOO_LONG, OWN_ANSWER, RETRY_STATUS, decide_retry, fail_lease, give, log_try, next_endpoint, own_fault,
+        whose_fault,
     },
 };
 use crate::{
@@ -113,6 +114,7 @@ impl ProxyHttp for Gateway {
         );
         state.lease = Some(lease);
         state.tries += 1;
+        state.response_bytes = 0;
         state.answer = None;
         state.connected = false;
         state.copies.rewind();
@@ -241,32 +243,31 @@ impl ProxyHttp for Gateway {
         if events && state.kind == Kind::Plain {
             state.kind = Kind::Events;
         }
-        let Some(connection) = &state.connection else {
-            return Ok(());
-        };
-        if connection.port.is_closing() && status != 101 {
-            session.set_keepalive(None);
+        if let Some(connection) = &state.connection {
+            if connection.port.is_closing() && status != 101 {
+                session.set_keepalive(None);
+            }
+            if !connection.h2 {
+                connection.set_rest(idle);
+                if status == 101 {
+                    connection.upgrade();
+                    session.set_read_timeout(idle);
+                }
+                // A stream may outlive the deadline of its beginning.
+                if state.kind.is_stream() && (status == 101 || state.kind != Kind::Upgrade) {
+                    connection.set_deadline(None);
+                }
+            }
         }
-        if connection.h2 {
-            return Ok(());
-        }
-        connection.set_rest(idle);
-        if status == 101 {
-            connection.upgrade();
-            session.set_read_timeout(idle);
-        }
-        // A stream may outlive the deadline of its beginning.
-        if state.kind.is_stream() && (status == 101 || state.kind != Kind::Upgrade) {
-            connection.set_deadline(None);
-        }
+        self.begin_hold(session, state, response);
         Ok(())
     }
 
     fn upstream_response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         state: &mut CallState,
     ) -> Result<Option<Duration>> {
         if let Some(data) = body {
@@ -277,8 +278,12 @@ impl ProxyHttp for Gateway {
         };
         connection.moved();
         if connection.h2 && !state.kind.is_stream() && state.due().is_some_and(|due| due <= Instant::now()) {
-            return Err(give(state, Answer::TimedOut));
+            return Err(match state.held {
+                Some(_) => Error::new_up(HELD_TOO_LONG),
+                None => give(state, Answer::TimedOut),
+            });
         }
+        self.end_idle_hold(session, state, end);
         Ok(None)
     }
 
@@ -306,6 +311,10 @@ impl ProxyHttp for Gateway {
         state: &mut CallState,
         _reused: bool,
     ) -> Box<Error> {
+        if self.end_hold(session, state) {
+            // Nothing of it has reached the client.
+            state.response_bytes = 0;
+        }
         if *error.etype() == RETRY_STATUS {
             next_endpoint(state);
             error.set_retry(true);
@@ -365,6 +374,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, state: &mut CallState) {
+        self.end_hold(session, state);
         state.disarm();
         if let Some(error) = error {
             tracing::debug!("call ended early: {error}");

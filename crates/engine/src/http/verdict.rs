@@ -14,6 +14,8 @@ use crate::{
 pub(super) const OWN_ANSWER: ErrorType = ErrorType::Custom("OwnAnswer");
 /// … or to try again because of the answer's status.
 pub(super) const RETRY_STATUS: ErrorType = ErrorType::Custom("RetryStatus");
+/// … or that the time of the try ended while its answer was held.
+pub(super) const HELD_TOO_LONG: ErrorType = ErrorType::Custom("HeldTooLong");
 
 /// Notes which answer of our own ends the call.
 pub(super) fn give(state: &mut CallState, answer: Answer) -> Box<Error> {
@@ -76,6 +78,10 @@ pub(super) fn decide_retry(session: &Session, state: &mut CallState, outcome: Tr
 
 /// How the endpoint failed; `None` if it was the client.
 pub(super) fn whose_fault(error: &Error, state: &CallState) -> Option<Failure> {
+    // Found while the client was listened to, and so by pingora's lights the client's doing.
+    if *error.etype() == HELD_TOO_LONG {
+        return Some(Failure::Timeout);
+    }
     let timed_out = matches!(
         error.etype(),
         ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::ConnectTimedout

@@ -4,6 +4,7 @@
 
 mod basics;
 mod filters;
+mod held;
 mod http2;
 mod live;
 mod retries;

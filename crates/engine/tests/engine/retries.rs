@@ -143,7 +143,7 @@ async fn an_answer_that_stalls_is_cut_when_the_calls_time_is_over() {
         let mut buffer = [0; 1024];
         let _ = stream.read(&mut buffer).await;
         stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nstart")
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nstart")
             .await
             .unwrap();
         let _ = stream.read(&mut buffer).await;
