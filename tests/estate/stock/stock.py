@@ -83,8 +83,6 @@ def stay_registered():
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body leave in one write, as from most servers: a process that is killed has answered, or it has not.
-    wbufsize = -1
 
     def answer(self):
         global health
