@@ -40,6 +40,7 @@ mod changes;
 mod curator;
 mod interface;
 mod layout;
+mod listing;
 mod lock;
 mod merge;
 mod reader;
@@ -55,6 +56,7 @@ use landfall_config::{
 
 use crate::registry::{ConnectError, Registry, RegistryError, Reports};
 use layout::Layout;
+use listing::Listings;
 
 /// A ZooKeeper ensemble that Dubbo registers in.
 #[derive(Debug)]
@@ -70,6 +72,8 @@ struct Settings {
     layout: Layout,
     credentials: Option<(String, SecretRef)>,
     session_timeout: std::time::Duration,
+    /// Where to look again, from session to session.
+    listings: Listings,
 }
 
 impl ZooKeeper {
@@ -100,6 +104,7 @@ impl ZooKeeper {
                 layout: Layout::new(&spec.root, &spec.services_root)?,
                 credentials,
                 session_timeout: spec.session_timeout.get(),
+                listings: Listings::default(),
             },
         })
     }

@@ -13,12 +13,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use landfall_model::{Host, Instance, Status, world::Quarantined};
+use landfall_model::{Instance, Status, world::Quarantined};
 use serde::Deserialize;
 
 use super::{
     curator::Known,
-    interface::{instance_id, ports, service_key, useful, weight},
+    interface::{brief, instance_id, ports, service_key, useful, weight},
     merge::{Claim, Contribution, Level},
 };
 
@@ -43,7 +43,7 @@ pub(super) enum Document {
 /// The parts of one application.
 pub(super) struct Application<'a> {
     pub(super) name: &'a str,
-    pub(super) nodes: &'a BTreeMap<String, Node>,
+    pub(super) nodes: &'a BTreeMap<Arc<str>, Node>,
     /// By revision; a revision that was not looked for counts as absent.
     pub(super) documents: &'a BTreeMap<String, Document>,
     /// The interfaces whose mapping names this application.
@@ -85,7 +85,7 @@ pub(super) fn contribution(application: &Application<'_>, before: Option<&Contri
     // The folder is the service, even when nobody is in it.
     out.services.entry(app.clone()).or_default();
     for (name, node) in application.nodes {
-        let from: Arc<str> = name.as_str().into();
+        let from = name.clone();
         let mut set_aside = |record: String, reason: String| {
             let service = Some(app.clone());
             out.quarantined.entry(app.clone()).or_default().push(Quarantined {
@@ -97,7 +97,7 @@ pub(super) fn contribution(application: &Application<'_>, before: Option<&Contri
         let known = match Known::read(&node.data) {
             Ok(known) => known,
             Err(reason) => {
-                set_aside(name.clone(), reason);
+                set_aside(name.to_string(), reason);
                 keep(&mut out, before, &from, |claimed| claimed != &*app);
                 continue;
             }
@@ -125,15 +125,21 @@ pub(super) fn contribution(application: &Application<'_>, before: Option<&Contri
                                     };
                                     out.services.entry(key).or_default().push(claim);
                                 }
-                                Err((key, reason)) => {
+                                Err((key, id, reason)) => {
                                     // The key in the document is the service key and `:protocol`.
                                     let service = key.rsplit_once(':').map_or(key.as_str(), |(service, _)| service);
+                                    let service = service.strip_suffix(":0.0.0").unwrap_or(service);
                                     keep(&mut out, before, &from, |claimed| claimed == service);
-                                    out.unreadable.push(Quarantined {
-                                        service: Some(app.clone()),
-                                        record: format!("metadata/{app}/{revision} {key}"),
-                                        reason,
-                                    });
+                                    let record = format!("metadata/{app}/{revision} {key}");
+                                    let Some(id) = id else {
+                                        out.unreadable.push(Quarantined {
+                                            service: Some(app.clone()),
+                                            record,
+                                            reason,
+                                        });
+                                        continue;
+                                    };
+                                    out.set_aside(service.into(), &id, &record, &reason);
                                 }
                             }
                         }
@@ -186,17 +192,37 @@ fn keep(out: &mut Contribution, before: Option<&Contribution>, from: &Arc<str>, 
     }
 }
 
-type Service = Result<(String, Arc<str>, Instance), (String, String)>;
+/// A service of a document with its instance at a node; else its key, the instance's id if that much is known, and why not.
+type Service = Result<(String, Arc<str>, Instance), (String, Option<Arc<str>>, String)>;
 
 /// The services of a metadata document as instances at this node.
 fn services(node: &Known, document: &[u8], changed: Option<SystemTime>) -> Result<Vec<Service>, String> {
     let info: MetadataInfo =
-        serde_json::from_slice(document).map_err(|error| format!("no metadata document: {error}"))?;
+        serde_json::from_slice(document).map_err(|error| brief(&format!("no metadata document: {error}")))?;
     let read = |(key, value): (String, serde_json::Value)| {
-        let info: ServiceInfo = serde_json::from_value(value).map_err(|error| (key.clone(), error.to_string()))?;
-        service(node, info, changed).map_err(|reason| (key, reason))
+        let port = value.get("port").and_then(serde_json::Value::as_i64);
+        let bad = |reason: String| (key.clone(), id_of(node, &key, port), brief(&reason));
+        let info: ServiceInfo = serde_json::from_value(value).map_err(|error| bad(error.to_string()))?;
+        service(node, info, changed).map_err(bad)
     };
     Ok(info.services.into_iter().map(read).collect())
+}
+
+/// The id of a service's instance, from no more than its key in the document and its port there.
+fn id_of(node: &Known, key: &str, port: Option<i64>) -> Option<Arc<str>> {
+    let (_, protocol) = key.rsplit_once(':')?;
+    let own = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    let of_protocol = || {
+        node.endpoints
+            .iter()
+            .find(|(_, name)| name == protocol)
+            .map(|(port, _)| *port)
+    };
+    Some(instance_id(
+        protocol,
+        &node.host,
+        own.or_else(of_protocol).or(node.port)?,
+    ))
 }
 
 fn service(
@@ -257,7 +283,7 @@ fn service(
     }
     let instance = Instance {
         id: instance_id(&info.protocol, &node.host, port),
-        host: Host::parse(&node.host),
+        host: node.place.clone(),
         ports: ports(&info.protocol, port, &get),
         status: if off { Status::Disabled } else { Status::Up },
         weight: weight(get("weight")),

@@ -7,11 +7,14 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use landfall_model::{Host, Instance, Port, Protocol, Status, service::DEFAULT_WEIGHT};
 use serde::Deserialize;
 
-use super::interface::{ports, useful, weight};
+use super::interface::{brief, host, ports, useful, weight};
 
 /// A node that has been understood.
 pub(super) struct Known {
+    /// As it is written, for ids.
     pub(super) host: String,
+    /// The same, understood.
+    pub(super) place: Host,
     pub(super) port: Option<u16>,
     pub(super) ssl_port: Option<u16>,
     pub(super) metadata: BTreeMap<String, String>,
@@ -46,11 +49,13 @@ struct Endpoint {
 
 impl Known {
     pub(super) fn read(data: &[u8]) -> Result<Self, String> {
-        let curator: Curator = serde_json::from_slice(data).map_err(|error| format!("no Curator instance: {error}"))?;
+        let curator: Curator =
+            serde_json::from_slice(data).map_err(|error| brief(&format!("no Curator instance: {error}")))?;
         let address = curator.address.trim();
         if address.is_empty() {
             return Err("it has no address".to_owned());
         }
+        let host = host(address)?;
         let number = |port: Option<i64>, what: &str| match port {
             None | Some(0 | -1) => Ok(None),
             Some(port) => u16::try_from(port)
@@ -69,11 +74,12 @@ impl Known {
             .collect();
         let endpoints = match metadata.get("dubbo.endpoints").filter(|text| !text.is_empty()) {
             Some(text) => serde_json::from_str::<Vec<Endpoint>>(text)
-                .map_err(|error| format!("dubbo.endpoints is no list of ports: {error}"))?,
+                .map_err(|error| brief(&format!("dubbo.endpoints is no list of ports: {error}")))?,
             None => Vec::new(),
         };
         Ok(Self {
             host: address.to_owned(),
+            place: host,
             port: number(curator.port, "port")?,
             ssl_port: number(curator.ssl_port, "sslPort")?,
             dubbo: payload.class.contains(".dubbo.") || metadata.keys().any(|key| key.starts_with("dubbo.")),
@@ -127,7 +133,7 @@ impl Known {
         }
         Instance {
             id: id.clone(),
-            host: Host::parse(&self.host),
+            host: self.place.clone(),
             ports: all,
             status: match get("instance_status") {
                 // Spring Cloud ZooKeeper's word for an instance that was taken out.

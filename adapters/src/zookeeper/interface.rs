@@ -2,17 +2,22 @@
 //!
 //! A child is one provider of one service key; its name is its URL. URLs that are no providers (`empty`,
 //! `consumer`, `override`, `route` …, another category) are skipped in silence, as Dubbo's consumers do; a
-//! child that is no URL is set aside and its siblings live.
+//! child that is no URL is set aside and its siblings live. If its address can be read all the same, it is set aside
+//! under the id of that instance, which then keeps its last known form.
 //!
 //! Next on the path: [`merge`](super::merge).
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use landfall_model::{Host, Instance, Port, Protocol, Status, service::DEFAULT_WEIGHT, world::Quarantined};
 
 use super::{
     merge::{Claim, Contribution, Level},
-    url::DubboUrl,
+    url::{self, DubboUrl},
 };
 
 /// Schemes of URLs that say something about providers but are none.
@@ -27,29 +32,88 @@ const NO_PROVIDER: [&str; 9] = [
     "tag",
     "injvm",
 ];
-/// How much of a znode name is shown.
+/// How much of a znode name, or of a reason, is shown.
 const SHOWN: usize = 200;
+/// Where the parameters of a URL begin, as it is or encoded.
+const MARKS: [&str; 3] = ["%3F", "%3f", "?"];
 
-/// The children of one interface's `providers`, by name, with the time of their last change.
-pub(super) fn contribution(interface: &str, children: &BTreeMap<String, Option<SystemTime>>) -> Contribution {
+/// The children of one interface's `providers`, by name, with the time of their last change. `before` is what they
+/// claimed last.
+pub(super) fn contribution(
+    interface: &str,
+    children: &BTreeMap<Arc<str>, Option<SystemTime>>,
+    before: Option<&Contribution>,
+) -> Contribution {
     let mut contribution = Contribution::default();
     for (name, changed) in children {
         let read = DubboUrl::from_node_name(name).map_err(|error| error.to_string());
-        match read.and_then(|url| provider(interface, &url, *changed)) {
-            Ok(Some((key, instance))) => contribution.services.entry(key).or_default().push(Claim {
-                from: name.as_str().into(),
-                level: Level::Interface,
-                instance,
-            }),
-            Ok(None) => {}
-            Err(reason) => contribution.unreadable.push(Quarantined {
+        let reason = match read.and_then(|url| provider(interface, &url, *changed)) {
+            Ok(Some((key, instance))) => {
+                contribution.services.entry(key).or_default().push(Claim {
+                    from: name.clone(),
+                    level: Level::Interface,
+                    instance,
+                });
+                continue;
+            }
+            Ok(None) => continue,
+            Err(reason) => brief(&reason),
+        };
+        let place = format!("{interface}/providers/{}", shortened(name));
+        let mut services = BTreeSet::new();
+        let outline = outline(interface, name);
+        if let Some((id, stated)) = &outline {
+            let keys = before.into_iter().flat_map(|before| before.keys_of(id));
+            services.extend(keys);
+            if services.is_empty() {
+                services.extend(stated.clone());
+            }
+            for service in &services {
+                contribution.set_aside(service.clone(), id, &place, &reason);
+            }
+        }
+        if services.is_empty() {
+            contribution.unreadable.push(Quarantined {
                 service: Some(interface.into()),
-                record: format!("{interface}/providers/{}", shortened(name)),
+                record: place,
                 reason,
-            }),
+            });
         }
     }
     contribution
+}
+
+/// The instance's id and the service key of a provider whose URL is bad in its parameters only: what stands before
+/// them must be right. The key is known if group and version can be read.
+fn outline(interface: &str, name: &str) -> Option<(Arc<str>, Option<Arc<str>>)> {
+    let end = MARKS
+        .iter()
+        .filter_map(|mark| name.find(mark))
+        .min()
+        .unwrap_or(name.len());
+    let (address, parameters) = name.split_at(end);
+    let url = DubboUrl::from_node_name(address).ok()?;
+    host(&url.host).ok()?;
+    let id = instance_id(&url.protocol, &url.host, url.port?);
+    let parameter = |wanted: &str| {
+        let parts = parameters.split(['?', '&', ';']);
+        let mut parts = ["%3F", "%3f", "%26"]
+            .iter()
+            .fold(parts.collect::<Vec<_>>(), |parts, mark| {
+                parts.into_iter().flat_map(|part| part.split(mark)).collect()
+            });
+        parts.retain(|part| !part.is_empty());
+        let value = parts.into_iter().find_map(|part| {
+            let rest = part.strip_prefix(wanted)?;
+            ["%3D", "%3d", "="].iter().find_map(|mark| rest.strip_prefix(*mark))
+        });
+        value.map(url::decode).transpose()
+    };
+    let key = match (parameter("group"), parameter("version")) {
+        (Ok(group), Ok(version)) => Some(service_key(interface, group.as_deref(), version.as_deref())),
+        _ => None,
+    };
+    Some((id, key))
 }
 
 /// The provider that a URL states, with its service key; `None` if it states none.
@@ -68,6 +132,7 @@ fn provider(
         return Err(format!("its interface is `{named}`"));
     }
     let port = url.port.ok_or("it has no port")?;
+    let host = host(&url.host)?;
     let parameters = url.plain();
     let get = |name: &str| parameters.get(name).copied();
     let off = match get("disabled") {
@@ -83,7 +148,7 @@ fn provider(
     }
     let instance = Instance {
         id: instance_id(&url.protocol, &url.host, port),
-        host: Host::parse(&url.host),
+        host,
         ports: ports(&url.protocol, port, &get),
         status: if off { Status::Disabled } else { Status::Up },
         weight: weight(get("weight")),
@@ -107,6 +172,42 @@ pub(super) fn service_key(interface: &str, group: Option<&str>, version: Option<
         key = format!("{key}:{version}");
     }
     key.into()
+}
+
+/// The host that a text names: an address, or a name that can be looked up.
+pub(super) fn host(text: &str) -> Result<Host, String> {
+    let bad = || format!("`{text}` is no host");
+    let name = match Host::parse(text) {
+        ip @ Host::Ip(_) => return Ok(ip),
+        Host::Name(name) => name,
+    };
+    if let Some((address, _scope)) = name.split_once('%') {
+        return match address.parse::<std::net::Ipv6Addr>() {
+            Ok(_) => Ok(Host::Name(name)),
+            Err(_) => Err(bad()),
+        };
+    }
+    let labels: Vec<&str> = name.strip_suffix('.').unwrap_or(&name).split('.').collect();
+    let is_label = |label: &&str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    // What ends in a number is an address, or none: `300.1.1.1` is never asked of a DNS.
+    let is_number = |label: &&str| label.bytes().all(|byte| byte.is_ascii_digit());
+    let fits = name.len() <= 253 && labels.iter().all(is_label) && !labels.last().is_some_and(is_number);
+    if fits { Ok(Host::Name(name)) } else { Err(bad()) }
+}
+
+/// A reason that quotes what it found, no longer than can be shown.
+pub(super) fn brief(reason: &str) -> String {
+    match reason.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason.to_owned(),
+    }
 }
 
 /// One port of one provider. The same at both levels.
@@ -201,8 +302,8 @@ pub(super) fn useful<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -
 }
 
 /// The beginning of a name, without its parameters: they may hold a token.
-fn shortened(name: &str) -> String {
-    let end = ["%3F", "%3f", "?"]
+pub(super) fn shortened(name: &str) -> String {
+    let end = MARKS
         .iter()
         .filter_map(|mark| name.find(mark))
         .min()

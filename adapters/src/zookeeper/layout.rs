@@ -2,6 +2,8 @@
 //!
 //! Next on the path: [`reader`](super::reader) reads the folders named here.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use crate::registry::ConnectError;
 
 /// Children of the interface root that are no interfaces (Dubbo 3 shares the root with them).
@@ -85,8 +87,8 @@ impl Layout {
     }
 
     /// Whether the children of a folder are those of an interface, so that it is no application.
-    pub(super) fn is_interface(children: &[String]) -> bool {
-        children.iter().any(|child| CATEGORIES.contains(&child.as_str()))
+    pub(super) fn is_interface(children: &BTreeSet<Arc<str>>) -> bool {
+        CATEGORIES.iter().any(|category| children.contains(*category))
     }
 
     /// What a change at this path concerns; often nothing.
@@ -227,7 +229,7 @@ mod tests {
         let parts = layout.concerns("/foo/x");
         assert_eq!(parts, [Part::Interface("x".into()), Part::Application("x".into())]);
         assert_eq!(layout.concerns("/foo/metadata"), []);
-        assert!(Layout::is_interface(&["consumers".to_owned()]) && !Layout::is_interface(&["h:1".to_owned()]));
+        assert!(Layout::is_interface(&["consumers".into()].into()) && !Layout::is_interface(&["h:1".into()].into()));
     }
 
     #[test]

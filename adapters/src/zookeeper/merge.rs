@@ -57,6 +57,28 @@ pub(super) struct Contribution {
     pub(super) unreadable: Vec<Quarantined>,
 }
 
+impl Contribution {
+    /// The services that have an instance of this id, readable or not.
+    pub(super) fn keys_of<'a>(&'a self, id: &'a str) -> impl Iterator<Item = Arc<str>> + 'a {
+        let keys = self.services.iter().filter(move |(key, claims)| {
+            let mut set_aside = self.quarantined.get(*key).into_iter().flatten();
+            claims.iter().any(|claim| &*claim.instance.id == id) || set_aside.any(|record| record.record == id)
+        });
+        keys.map(|(key, _)| key.clone())
+    }
+
+    /// Sets a record aside under the id of its instance, so that the instance keeps its last known form.
+    pub(super) fn set_aside(&mut self, service: Arc<str>, id: &str, place: &str, reason: &str) {
+        // Whoever has an unreadable provider exists.
+        self.services.entry(service.clone()).or_default();
+        self.quarantined.entry(service.clone()).or_default().push(Quarantined {
+            service: Some(service),
+            record: id.to_owned(),
+            reason: format!("{reason} ({place})"),
+        });
+    }
+}
+
 /// What was reported of a service.
 #[derive(Debug, PartialEq)]
 struct Reported {

@@ -5,7 +5,7 @@
 //! older          a one-shot watch with every read ────────┴─▶ Changes: a set of parts, so it cannot pile up
 //! ```
 //!
-//! Next on the path: [`session`](super::session) reads again what has changed.
+//! Next on the path: [`listing`](super::listing) judges whether a list of children can be true.
 
 use std::{
     collections::BTreeSet,
@@ -13,6 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
     sync::Semaphore,
     task::{AbortHandle, JoinSet},
@@ -22,7 +23,13 @@ use zookeeper_client::{
     AddWatchMode, Client, Error, EventType, OneshotWatcher, SessionState, Stat, StateWatcher, WatchedEvent,
 };
 
-use super::{Settings, changes::Changes, layout::Layout};
+use super::{
+    Settings,
+    changes::Changes,
+    interface,
+    layout::Layout,
+    listing::{Contradiction, Listing, Listings, Names},
+};
 use crate::registry::RegistryError;
 
 /// Requests in flight. The client queues without bound, so this is the bound.
@@ -31,6 +38,8 @@ const AT_ONCE: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(8);
 /// A connection that was lost may come back, at another server of the ensemble, without an end of the session.
 const RECONNECT: Duration = Duration::from_secs(2);
+/// A folder that is gone and there again this often within one look does not come and go by chance.
+const LOOKS: u32 = 3;
 /// What Java clients refuse to read by default (`jute.maxbuffer`).
 const JAVA_LIMIT: usize = 0xf_ffff;
 
@@ -59,6 +68,7 @@ pub(super) struct Reader {
     layout: Layout,
     permits: Semaphore,
     changes: Arc<Changes>,
+    listings: Listings,
     watches: Watches,
     /// Paths with a one-shot watch that has not fired.
     armed: Arc<Mutex<BTreeSet<(String, Kind)>>>,
@@ -119,6 +129,7 @@ impl Reader {
             layout: settings.layout.clone(),
             permits: Semaphore::new(AT_ONCE),
             changes: Arc::default(),
+            listings: settings.listings.open(),
             watches,
             armed: Arc::default(),
             tasks: Mutex::default(),
@@ -144,42 +155,123 @@ impl Reader {
         self.client.state_watcher()
     }
 
-    /// A node's children; `None` if there is no such node.
-    pub(super) async fn children(&self, path: &str) -> Result<Option<Vec<String>>, Fault> {
-        let found = if self.arm(path, Kind::Children) {
-            match self.answer(path, self.client.list_and_watch_children(path)).await {
-                Ok(Some((children, watcher))) => {
-                    self.wait_for(path, Kind::Children, watcher);
-                    Ok(Some(children))
-                }
-                Ok(None) => {
-                    self.disarm(path, Kind::Children);
-                    // A missing node takes no watch for children, but one for its creation.
-                    match self.appears(path).await? {
-                        true => self.answer(path, self.client.list_children(path)).await,
-                        false => Ok(None),
+    /// Everything that exists has been listed in this session.
+    pub(super) fn caught_up(&self) {
+        self.listings.caught_up();
+    }
+
+    /// A node's children; `None` if there is no such node. A list that cannot be true ends the session.
+    pub(super) async fn children(&self, path: &str) -> Result<Option<Names>, Fault> {
+        for _ in 0..LOOKS {
+            // As it was before the question: an answer may not be older than what was known by then.
+            let before = self.listings.of(path);
+            let Some((names, stat)) = self.list(path).await? else {
+                let there = self.answer(path, || self.client.check_stat(path)).await?.flatten();
+                let Some(there) = there else {
+                    if before.is_some() {
+                        self.is_sane(path).await?;
                     }
+                    self.listings.forget(path);
+                    return Ok(None);
+                };
+                if before.as_ref().is_some_and(|before| before.is_the_same_node(&there)) {
+                    return Err(self.contradicted(path, &Contradiction::NoFolder));
                 }
-                Err(fault) => Err(fault),
+                // Created since.
+                continue;
+            };
+            let length: usize = names.iter().map(|name| name.len() + 4).sum();
+            if length > JAVA_LIMIT {
+                tracing::warn!(
+                    path,
+                    bytes = length,
+                    "this folder's listing is over the limit of Java clients (jute.maxbuffer): Dubbo consumers may not see it"
+                );
             }
-        } else {
-            self.answer(path, self.client.list_children(path)).await
-        }?;
-        let length: usize = found.iter().flatten().map(|name| name.len() + 4).sum();
-        if length > JAVA_LIMIT {
-            tracing::warn!(
-                path,
-                bytes = length,
-                "this folder's listing is over the limit of Java clients (jute.maxbuffer): Dubbo consumers may not see it"
-            );
+            let listing = Listing::new(names, &stat).map_err(|why| self.contradicted(path, &why))?;
+            let mut vanished = Vec::new();
+            if let Some(before) = &before {
+                let judged = listing.follows(before, self.listings.session());
+                judged.map_err(|why| self.contradicted(path, &why))?;
+                vanished.extend(before.names.difference(&listing.names).cloned());
+            }
+            let back = self.second_look(path, &listing, vanished).await?;
+            let mut names = listing.names.clone();
+            if !back.is_empty() {
+                Arc::make_mut(&mut names).extend(back);
+            }
+            self.listings.keep(path, listing);
+            return Ok(Some(names));
         }
-        Ok(found)
+        Err(self.contradicted(path, &Contradiction::NoFolder))
+    }
+
+    /// Asks for each child that a list does not name any more. Those that were created since the list was made are
+    /// returned; one that was there all along shows that the list is wrong.
+    async fn second_look(
+        &self,
+        folder: &str,
+        listing: &Listing,
+        vanished: Vec<Arc<str>>,
+    ) -> Result<Vec<Arc<str>>, Fault> {
+        let look = |name: Arc<str>| {
+            let path = format!("{}/{name}", folder.trim_end_matches('/'));
+            async move {
+                match self.answer(&path, || self.client.check_stat(&path)).await?.flatten() {
+                    None => Ok(None),
+                    Some(stat) if listing.is_older_than(&stat) => Ok(Some(name)),
+                    Some(_) => Err(self.contradicted(&path, &listing.lacks())),
+                }
+            }
+            .boxed()
+        };
+        let looks = vanished.into_iter().map(look);
+        let found: Vec<_> = stream::iter(looks).buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// A server that says of everything that it does not exist says so of its root too, which always exists.
+    async fn is_sane(&self, path: &str) -> Result<(), Fault> {
+        match self.answer("/", || self.client.check_stat("/")).await?.flatten() {
+            Some(_) => Ok(()),
+            None => Err(self.contradicted(path, &Contradiction::NoRoot)),
+        }
+    }
+
+    /// The end of a session whose answers disagree: nothing of them is knowledge.
+    pub(super) fn contradicted(&self, path: &str, why: &Contradiction) -> Fault {
+        let (_, name) = path.rsplit_once('/').unwrap_or(("", path));
+        Fault::Ended(RegistryError::Malformed {
+            address: self.address.clone(),
+            what: format!("{}: {why}", without_parameters(path)),
+            sample: without_parameters(name),
+        })
+    }
+
+    async fn list(&self, path: &str) -> Result<Option<(Vec<String>, Stat)>, Fault> {
+        if !self.arm(path, Kind::Children) {
+            return self.answer(path, || self.client.get_children(path)).await;
+        }
+        match self.answer(path, || self.client.get_and_watch_children(path)).await? {
+            Some((children, stat, watcher)) => {
+                self.wait_for(path, Kind::Children, watcher);
+                Ok(Some((children, stat)))
+            }
+            None => {
+                self.disarm(path, Kind::Children);
+                // A missing node takes no watch for children, but one for its creation.
+                match self.appears(path).await? {
+                    true => self.answer(path, || self.client.get_children(path)).await,
+                    false => Ok(None),
+                }
+            }
+        }
     }
 
     /// A node's data and the time of its last change; `None` if there is no such node.
     pub(super) async fn data(&self, path: &str) -> Result<Option<(Vec<u8>, Option<SystemTime>)>, Fault> {
         let found = if self.arm(path, Kind::Data) {
-            match self.answer(path, self.client.get_and_watch_data(path)).await? {
+            match self.answer(path, || self.client.get_and_watch_data(path)).await? {
                 Some((data, stat, watcher)) => {
                     self.wait_for(path, Kind::Data, watcher);
                     Some((data, stat))
@@ -187,20 +279,20 @@ impl Reader {
                 None => {
                     self.disarm(path, Kind::Data);
                     match self.appears(path).await? {
-                        true => self.answer(path, self.client.get_data(path)).await?,
+                        true => self.answer(path, || self.client.get_data(path)).await?,
                         false => None,
                     }
                 }
             }
         } else {
-            self.answer(path, self.client.get_data(path)).await?
+            self.answer(path, || self.client.get_data(path)).await?
         };
         Ok(found.map(|(data, stat)| (data, time_of(&stat))))
     }
 
     /// The time of a node's last change; `None` if there is no such node.
     pub(super) async fn stat(&self, path: &str) -> Result<Option<Option<SystemTime>>, Fault> {
-        let stat = self.answer(path, self.client.check_stat(path)).await?;
+        let stat = self.answer(path, || self.client.check_stat(path)).await?;
         Ok(stat.flatten().map(|stat| time_of(&stat)))
     }
 
@@ -209,7 +301,7 @@ impl Reader {
         if !self.arm(path, Kind::Data) {
             return Ok(false);
         }
-        let found = self.answer(path, self.client.check_and_watch_stat(path)).await?;
+        let found = self.answer(path, || self.client.check_and_watch_stat(path)).await?;
         let Some((stat, watcher)) = found else {
             self.disarm(path, Kind::Data);
             return Ok(false);
@@ -264,15 +356,15 @@ impl Reader {
         }
     }
 
-    async fn answer<T>(
-        &self,
-        path: &str,
-        request: impl Future<Output = Result<T, Error>> + Send,
-    ) -> Result<Option<T>, Fault> {
+    /// The client sends when it is called, not when its future is first polled; hence a closure.
+    async fn answer<T, F>(&self, path: &str, request: impl FnOnce() -> F + Send) -> Result<Option<T>, Fault>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
         let address = || self.address.clone();
         // Never closed, so this waits and does not fail.
         let _permit = self.permits.acquire().await;
-        let error = match timeout(PATIENCE, request).await {
+        let error = match timeout(PATIENCE, request()).await {
             Ok(Ok(answer)) => return Ok(Some(answer)),
             Ok(Err(Error::NoNode)) => return Ok(None),
             Ok(Err(error)) => error,
@@ -282,6 +374,13 @@ impl Reader {
                     source: format!("{path} was not read within {PATIENCE:?}").into(),
                 }));
             }
+        };
+        // Codes down to -99 are the server's own trouble (KeeperException.java), as 5xx are in HTTP.
+        let failing = |code: i32| {
+            Fault::Ended(RegistryError::NotReady {
+                address: address(),
+                what: format!("{path}: it answers with its error {code} ({})", trouble(code)),
+            })
         };
         Err(match error {
             Error::ConnectionLoss => Fault::Lost(self.lost(path)),
@@ -305,6 +404,8 @@ impl Reader {
                 address: address(),
                 what: format!("{path}: {error}"),
             }),
+            Error::MarshallingError => failing(-5),
+            Error::UnexpectedErrorCode(code @ -99..0) => failing(code),
             error => Fault::Ended(RegistryError::Malformed {
                 address: address(),
                 what: format!("{path} cannot be read"),
@@ -322,7 +423,7 @@ impl Reader {
         }
         let mut drains = Vec::new();
         for root in self.layout.watched() {
-            let watching = self.answer(root, self.client.watch(root, AddWatchMode::PersistentRecursive));
+            let watching = self.answer(root, || self.client.watch(root, AddWatchMode::PersistentRecursive));
             let Some(mut watcher) = watching.await? else {
                 return Err(Fault::Lost(self.lost(root)));
             };
@@ -376,6 +477,28 @@ impl Reader {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task)
+    }
+}
+
+/// A path as it is shown: what may hold a token is left out.
+fn without_parameters(path: &str) -> String {
+    match path.rsplit_once('/') {
+        Some((folder, name)) => format!("{folder}/{}", interface::shortened(name)),
+        None => interface::shortened(path),
+    }
+}
+
+/// ZooKeeper's name of its own trouble.
+fn trouble(code: i32) -> &'static str {
+    match code {
+        -1 => "SystemError",
+        -2 => "RuntimeInconsistency",
+        -3 => "DataInconsistency",
+        -4 => "ConnectionLoss",
+        -5 => "MarshallingError",
+        -7 => "OperationTimeout",
+        -8 => "BadArguments",
+        _ => "a system error",
     }
 }
 

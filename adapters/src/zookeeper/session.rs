@@ -13,10 +13,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use zookeeper_client::SessionState;
 
@@ -26,6 +27,7 @@ use super::{
     changes::Pending,
     interface,
     layout::{Layout, Part},
+    listing::{Contradiction, Names},
     merge::{Folder, Merge},
     reader::{Fault, Reader, Watches},
 };
@@ -39,7 +41,8 @@ const LONGEST_UNREST: Duration = Duration::from_millis(50);
 const PULSE: Duration = Duration::from_secs(5);
 /// Folders read at once; the reader bounds the requests.
 const FOLDERS: usize = 64;
-/// A connection that breaks this often while everything is listed does not break by chance.
+/// A connection that breaks this often while everything is listed does not break by chance; neither is a node, listed
+/// and then not there, gone by chance this often.
 const TRIES: u32 = 3;
 
 /// What has been read.
@@ -48,8 +51,8 @@ struct Session<'a> {
     layout: &'a Layout,
     reports: &'a Reports,
     merge: Merge,
-    providers: BTreeMap<String, BTreeMap<String, Option<SystemTime>>>,
-    nodes: BTreeMap<String, BTreeMap<String, Node>>,
+    providers: BTreeMap<String, BTreeMap<Arc<str>, Option<SystemTime>>>,
+    nodes: BTreeMap<String, BTreeMap<Arc<str>, Node>>,
     documents: BTreeMap<String, BTreeMap<String, Document>>,
     /// Interface to applications.
     mappings: BTreeMap<String, Vec<String>>,
@@ -136,6 +139,7 @@ impl Session<'_> {
             paths: BTreeSet::new(),
         })
         .await?;
+        self.reader.caught_up();
         self.reports.send(Knowledge::CaughtUp).await;
         Ok(())
     }
@@ -206,17 +210,20 @@ impl Session<'_> {
             self.reader.children(&self.layout.services),
             self.reader.children(&mappings_at),
         )?;
-        let interfaces = interfaces
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|name| self.layout.may_be_interface(name));
-        let interfaces: BTreeSet<String> = interfaces.collect();
-        let applications: BTreeSet<String> = applications
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|name| self.layout.may_be_application(name))
+        let all = |names: Option<Names>| {
+            names
+                .into_iter()
+                .flat_map(|names| names.iter().cloned().collect::<Vec<_>>())
+        };
+        let interfaces: BTreeSet<String> = all(interfaces)
+            .filter(|name| self.layout.may_be_interface(name))
+            .map(|name| name.to_string())
             .collect();
-        let mappings: BTreeSet<String> = mappings.unwrap_or_default().into_iter().collect();
+        let applications: BTreeSet<String> = all(applications)
+            .filter(|name| self.layout.may_be_application(name))
+            .map(|name| name.to_string())
+            .collect();
+        let mappings: BTreeSet<String> = all(mappings).map(|name| name.to_string()).collect();
         let known = |folder: Folder| self.merge.folder(&folder).is_some();
         parts.extend(
             interfaces
@@ -258,34 +265,29 @@ impl Session<'_> {
     async fn interfaces(&mut self, names: BTreeSet<String>, changed: &BTreeSet<String>) -> Result<(), Fault> {
         let (reader, layout, known) = (self.reader, self.layout, &self.providers);
         let reads = names.into_iter().map(|name| async move {
-            let folder = layout.providers(&name);
-            let Some(children) = reader.children(&folder).await? else {
-                return Ok((name, None));
-            };
-            let times = children.into_iter().map(|child| {
-                let path = format!("{folder}/{child}");
-                let time = known
-                    .get(&name)
-                    .and_then(|times| times.get(&child))
-                    .filter(|_| !changed.contains(&path))
-                    .copied();
+            let known = known.get(&name);
+            let read = |child: Arc<str>, path: String| {
                 async move {
-                    match time {
-                        Some(time) => Ok(Some((child, time))),
-                        // Gone since it was listed: its event is on its way.
-                        None => Ok(reader.stat(&path).await?.map(|time| (child, time))),
+                    match known
+                        .and_then(|times| times.get(&child))
+                        .filter(|_| !changed.contains(&path))
+                    {
+                        Some(time) => Ok(Some(*time)),
+                        None => reader.stat(&path).await,
                     }
                 }
-            });
-            let times: Vec<_> = stream::iter(times).buffer_unordered(FOLDERS).try_collect().await?;
-            Ok((name, Some(times.into_iter().flatten().collect::<BTreeMap<_, _>>())))
+                .boxed()
+            };
+            let folder = read_folder(reader, &layout.providers(&name), |_| true, read).await?;
+            Ok((name, folder))
         });
         let read: Vec<_> = stream::iter(reads).buffer_unordered(FOLDERS).try_collect().await?;
         for (name, times) in read {
             let folder = Folder::Interface(name.clone());
             match times {
                 Some(times) => {
-                    self.merge.put(folder, interface::contribution(&name, &times));
+                    let contribution = interface::contribution(&name, &times, self.merge.folder(&folder));
+                    self.merge.put(folder, contribution);
                     self.providers.insert(name, times);
                 }
                 None => {
@@ -325,33 +327,25 @@ impl Session<'_> {
     async fn applications(&mut self, names: BTreeSet<String>, changed: &BTreeSet<String>) -> Result<(), Fault> {
         let (reader, layout, known) = (self.reader, self.layout, &self.nodes);
         let reads = names.into_iter().map(|name| async move {
-            let folder = layout.application(&name);
-            let children = reader
-                .children(&folder)
-                .await?
-                .filter(|children| !Layout::is_interface(children));
-            let Some(children) = children else {
-                return Ok((name, None));
-            };
-            let nodes = children.into_iter().map(|child| {
-                let path = format!("{folder}/{child}");
-                let node = known
-                    .get(&name)
-                    .and_then(|nodes| nodes.get(&child))
-                    .filter(|_| !changed.contains(&path))
-                    .cloned();
+            let known = known.get(&name);
+            let read = |child: Arc<str>, path: String| {
                 async move {
-                    match node {
-                        Some(node) => Ok(Some((child, node))),
+                    match known
+                        .and_then(|nodes| nodes.get(&child))
+                        .filter(|_| !changed.contains(&path))
+                    {
+                        Some(node) => Ok(Some(node.clone())),
                         None => {
                             let found = reader.data(&path).await?;
-                            Ok(found.map(|(data, changed)| (child, Node { data, changed })))
+                            Ok(found.map(|(data, changed)| Node { data, changed }))
                         }
                     }
                 }
-            });
-            let nodes: Vec<_> = stream::iter(nodes).buffer_unordered(FOLDERS).try_collect().await?;
-            Ok((name, Some(nodes.into_iter().flatten().collect::<BTreeMap<_, _>>())))
+                .boxed()
+            };
+            let is_application = |children: &Names| !Layout::is_interface(children);
+            let folder = read_folder(reader, &layout.application(&name), is_application, read).await?;
+            Ok((name, folder))
         });
         let read: Vec<_> = stream::iter(reads).buffer_unordered(FOLDERS).try_collect().await?;
         for (name, nodes) in read {
@@ -386,7 +380,7 @@ impl Session<'_> {
     async fn documents(
         &self,
         application: &str,
-        nodes: &BTreeMap<String, Node>,
+        nodes: &BTreeMap<Arc<str>, Node>,
     ) -> Result<BTreeMap<String, Document>, Fault> {
         let revisions: BTreeSet<String> = nodes
             .values()
@@ -405,5 +399,46 @@ impl Session<'_> {
             documents.insert(revision, document);
         }
         Ok(documents)
+    }
+}
+
+/// Lists a folder and reads each child; `None` if there is no such folder, or it is not what `is_one` asks for.
+///
+/// A child that is listed and not there has gone in between, so the folder is listed again. One that every list
+/// names and no read finds is no news but a contradiction.
+async fn read_folder<'a, T>(
+    reader: &Reader,
+    folder: &str,
+    is_one: impl Fn(&Names) -> bool,
+    read: impl Fn(Arc<str>, String) -> BoxFuture<'a, Result<Option<T>, Fault>>,
+) -> Result<Option<BTreeMap<Arc<str>, T>>, Fault> {
+    let mut missed: Option<BTreeSet<Arc<str>>> = None;
+    let mut tries = 1;
+    loop {
+        let Some(names) = reader.children(folder).await?.filter(&is_one) else {
+            return Ok(None);
+        };
+        let reads = names.iter().map(|child| {
+            let child = child.clone();
+            read(child.clone(), format!("{folder}/{child}")).map_ok(|found| (child, found))
+        });
+        // Made before they are polled: the compiler cannot show that a stream which borrows the names is `Send`.
+        let reads: Vec<_> = reads.collect();
+        let found: Vec<_> = stream::iter(reads).buffer_unordered(FOLDERS).try_collect().await?;
+        let mut absent: BTreeSet<Arc<str>> = found
+            .iter()
+            .filter(|(_, found)| found.is_none())
+            .map(|(child, _)| child.clone())
+            .collect();
+        absent.retain(|child| missed.as_ref().is_none_or(|missed| missed.contains(child)));
+        let Some(child) = absent.first() else {
+            let there = found.into_iter().filter_map(|(child, found)| Some((child, found?)));
+            return Ok(Some(there.collect()));
+        };
+        if tries == TRIES {
+            return Err(reader.contradicted(&format!("{folder}/{child}"), &Contradiction::Listed));
+        }
+        tries += 1;
+        missed = Some(absent);
     }
 }

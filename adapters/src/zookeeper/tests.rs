@@ -2,4 +2,5 @@
 
 mod folders;
 mod follow;
+mod lies;
 mod server;

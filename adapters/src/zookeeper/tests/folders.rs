@@ -26,8 +26,8 @@ fn providers(urls: &[&str]) -> Contribution {
     let children = urls
         .iter()
         .enumerate()
-        .map(|(number, url)| (encode(url), at(number as u64 + 1)));
-    interface::contribution(SVC, &children.collect())
+        .map(|(number, url)| (encode(url).into(), at(number as u64 + 1)));
+    interface::contribution(SVC, &children.collect(), None)
 }
 
 /// The one instance of the one service that this URL makes.
@@ -67,7 +67,7 @@ fn document() -> Value {
 }
 
 struct App {
-    nodes: BTreeMap<String, Node>,
+    nodes: BTreeMap<Arc<str>, Node>,
     documents: BTreeMap<String, Document>,
     interfaces: Vec<&'static str>,
 }
@@ -76,7 +76,7 @@ impl App {
     fn new(nodes: &[(&str, Vec<u8>)], document: Option<Value>) -> Self {
         let node = |(name, data): &(&str, Vec<u8>)| {
             (
-                (*name).to_owned(),
+                (*name).into(),
                 Node {
                     data: data.clone(),
                     changed: at(7),
@@ -242,11 +242,139 @@ fn urls_that_are_no_providers_are_skipped_and_garbage_is_set_aside_with_its_path
     mixed.extend(garbage);
     let contribution = providers(&mixed);
     assert_eq!(contribution.services[SVC].len(), 1, "the sibling lives");
-    assert_eq!(contribution.unreadable.len(), garbage.len());
+    assert_eq!(contribution.unreadable.len(), garbage.len() - 1);
     for record in &contribution.unreadable {
         assert!(record.record.starts_with("org.x.Svc/providers/") && !record.reason.is_empty());
         assert!(!record.record.contains("hunter2"), "{}", record.record);
     }
+    let known = &contribution.quarantined[SVC];
+    assert_eq!(
+        (known.len(), &*known[0].record),
+        (1, "dubbo://h:1"),
+        "its address can be read"
+    );
+    assert!(
+        known[0].reason.contains("org.x.Svc/providers/dubbo%3A%2F%2Fh%3A1") && !known[0].reason.contains("hunter2")
+    );
+}
+
+/// A node name, as it stands, as the only child; and what it claimed before.
+fn child(name: &str, before: Option<&Contribution>) -> Contribution {
+    interface::contribution(SVC, &BTreeMap::from([(name.into(), None)]), before)
+}
+
+#[test]
+fn a_provider_whose_parameters_cannot_be_read_is_set_aside_under_its_id_so_that_its_last_form_is_kept() {
+    let good = encode("dubbo://10.0.0.5:20880/org.x.Svc?group=g1&version=1.0.0");
+    let before = child(&good, None);
+    let key = "g1/org.x.Svc:1.0.0";
+    for bad in [
+        format!("{good}%26tag%3D%ZZ"),
+        format!("{good}%26tag%3D%C3%28"),
+        format!("{good}%26tag%3D%"),
+        good.replace("org.x.Svc", "org.x.Another"),
+    ] {
+        // In a session that knew it, in one that did not, and at every further look.
+        let known = child(&bad, Some(&before));
+        for contribution in [&known, &child(&bad, None), &child(&bad, Some(&known))] {
+            assert_eq!(contribution.unreadable, [], "{bad}");
+            let keys: Vec<&str> = contribution.services.keys().map(|key| &**key).collect();
+            assert_eq!(keys, [key], "{bad}");
+            assert_eq!(
+                contribution.quarantined[key][0].record, "dubbo://10.0.0.5:20880",
+                "{bad}"
+            );
+        }
+    }
+    // Where group and version are lost too, it is still the instance that was known.
+    let lost = format!("{}%3Fgroup%3D%ZZ", encode("dubbo://10.0.0.5:20880/org.x.Svc"));
+    assert_eq!(
+        child(&lost, Some(&before)).quarantined[key][0].record,
+        "dubbo://10.0.0.5:20880"
+    );
+    assert_eq!(
+        (child(&lost, None).unreadable.len(), child(&lost, None).services.len()),
+        (1, 0),
+        "of no service that is known"
+    );
+    let reported = |contribution: Contribution| {
+        let mut merge = Merge::default();
+        merge.put(Folder::Interface(SVC.to_owned()), contribution);
+        merge.drain()
+    };
+    match &reported(child(&lost, Some(&before)))[..] {
+        [
+            Knowledge::Service {
+                name,
+                instances,
+                quarantined,
+                ..
+            },
+        ] => {
+            assert_eq!((&**name, instances.len(), quarantined.len()), (key, 0, 1));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_host_that_is_none_is_set_aside() {
+    for host in [
+        "10.0.0.5",
+        "[fe80::1]",
+        "fe80::1",
+        "fe80::1%eth0",
+        "web-1.example.com.",
+        "a_b",
+        "x",
+        "1.example",
+        "localhost",
+    ] {
+        assert!(interface::host(host).is_ok(), "{host}");
+    }
+    let long = "x".repeat(64);
+    for host in [
+        "",
+        "a b",
+        "300.1.1.1",
+        "1.2.3",
+        "a..b",
+        "-a",
+        "a-",
+        "\u{1f600}",
+        "x%y",
+        "a/b",
+        "@",
+        "*",
+        &long,
+        &"a.".repeat(200),
+    ] {
+        assert!(interface::host(host).is_err(), "{host}");
+    }
+    let contribution = providers(&["dubbo://300.1.1.1:1/org.x.Svc", "dubbo://h:1/org.x.Svc"]);
+    assert_eq!(
+        (contribution.services[SVC].len(), contribution.unreadable.len()),
+        (1, 1)
+    );
+    let node = json!({"address": "no host", "port": 1});
+    let app = App::new(&[("a", serde_json::to_vec(&node).unwrap())], None).contribution(None);
+    assert_eq!(app.quarantined["demo"][0].reason, "`no host` is no host");
+}
+
+#[test]
+fn what_is_quoted_from_a_bad_record_is_no_longer_than_can_be_shown() {
+    let long = "x".repeat(64 << 10);
+    let contribution = providers(&[
+        &format!("dubbo://h:{long}/org.x.Svc"),
+        &format!("dubbo://h:1/{long}"),
+        &long,
+    ]);
+    let records = contribution
+        .unreadable
+        .iter()
+        .chain(contribution.quarantined.values().flatten());
+    let sizes: Vec<usize> = records.map(|q| q.record.len() + q.reason.len()).collect();
+    assert!(sizes.len() == 3 && sizes.iter().all(|size| *size < 800), "{sizes:?}");
 }
 
 #[test]
@@ -372,7 +500,16 @@ fn a_node_that_turns_to_garbage_keeps_what_it_served_and_is_quarantined() {
             "one entry of the document is bad"
         );
     }
-    assert_eq!(after.unreadable.len(), 2);
+    let ids = |service: &str| {
+        let records = after.quarantined.get(service).into_iter().flatten();
+        records.map(|record| &*record.record).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ids("org.x.Other"),
+        ["tri://10.0.0.5:50051", "tri://10.0.0.5:50051"],
+        "the ids of its instances"
+    );
+    assert_eq!(after.unreadable, []);
     let mut none = App::new(&good, None);
     none.documents
         .insert("r1".to_owned(), Document::Data(b"<html>".to_vec()));
@@ -491,9 +628,9 @@ fn step() -> impl Strategy<Value = (bool, u8, Vec<(u8, u8)>, bool)> {
 fn urls(interface: &str, instances: &[(u8, u8)]) -> Contribution {
     let children = instances.iter().map(|(host, version)| {
         let url = format!("dubbo://10.0.0.{host}:1/{interface}?version={version}&timestamp={version}{host}");
-        (encode(&url), at(u64::from(*host)))
+        (encode(&url).into(), at(u64::from(*host)))
     });
-    interface::contribution(interface, &children.collect())
+    interface::contribution(interface, &children.collect(), None)
 }
 
 proptest! {
@@ -534,8 +671,11 @@ proptest! {
 
     #[test]
     fn no_node_makes_the_conversion_panic(name in "\\PC{0,80}", data in proptest::collection::vec(any::<u8>(), 0..80), text in "\\PC{0,80}") {
-        let children = BTreeMap::from([(name, None), (encode(&format!("dubbo://h:1/org.x.Svc?{text}")), None)]);
-        let _ = interface::contribution(SVC, &children);
+        let bare = format!("dubbo%3A%2F%2Fh%3A1%2F{text}");
+        let names = [name, bare, encode(&format!("dubbo://h:1/org.x.Svc?{text}")), encode(&format!("dubbo://{text}"))];
+        let children = names.into_iter().map(|name| (name.into(), None)).collect();
+        let before = interface::contribution(SVC, &children, None);
+        let _ = interface::contribution(SVC, &children, Some(&before));
         let app = App::new(&[("a", data.clone()), ("b", curator(1, json!({"dubbo.endpoints": text, "dubbo.metadata.revision": "r1"})))], None);
         let _ = app.contribution(None);
         let mut with_document = App::new(&[("b", curator(1, dubbo("r1", "remote")))], None);

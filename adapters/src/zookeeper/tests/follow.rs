@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::timeout};
@@ -11,52 +11,41 @@ use crate::registry::{ConnectError, Knowledge, Registry, RegistryError, Reports}
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-struct Followed {
+pub(super) struct Followed {
     inbox: mpsc::Receiver<Knowledge>,
     session: tokio::task::JoinHandle<RegistryError>,
 }
 
 impl Followed {
-    fn start(address: &str, more: Value) -> Self {
+    pub(super) fn start(address: &str, more: Value) -> Self {
         let mut spec = json!({"address": address, "sessionTimeout": "4s"});
         if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
             spec.extend(more);
         }
-        let zookeeper = ZooKeeper::new(&serde_json::from_value(spec).unwrap()).unwrap();
+        Self::session(&Arc::new(
+            ZooKeeper::new(&serde_json::from_value(spec).unwrap()).unwrap(),
+        ))
+    }
+
+    /// One more session of the same follower.
+    pub(super) fn session(zookeeper: &Arc<ZooKeeper>) -> Self {
+        let zookeeper = zookeeper.clone();
         let (reports, inbox) = Reports::channel(64);
         let session = tokio::spawn(async move { zookeeper.follow(&reports).await });
         Self { inbox, session }
     }
 
-    async fn line(&mut self) -> String {
+    pub(super) async fn line(&mut self) -> String {
         loop {
-            return match timeout(DEADLINE, self.inbox.recv())
-                .await
-                .expect("a report in time")
-                .expect("a session")
-            {
-                Knowledge::Confirmed => continue,
-                Knowledge::CaughtUp => "caught up".to_owned(),
-                Knowledge::Gone { name } => format!("{name} gone"),
-                Knowledge::Unreadable(records) => format!("{} unreadable", records.len()),
-                Knowledge::Service {
-                    name,
-                    instances,
-                    quarantined,
-                    ..
-                } => {
-                    let ids = instances.iter().map(|instance| instance.id.to_string());
-                    let ids: Vec<String> = ids
-                        .chain(quarantined.iter().map(|q| format!("!{}", q.record)))
-                        .collect();
-                    format!("{name}: {}", ids.join(" ")).trim_end().to_owned()
-                }
-            };
+            let knowledge = timeout(DEADLINE, self.inbox.recv()).await.expect("a report in time");
+            if let Some(line) = line_of(knowledge.expect("a session")) {
+                return line;
+            }
         }
     }
 
     /// Reports until one of them is this; those before it.
-    async fn until(&mut self, end: &str) -> Vec<String> {
+    pub(super) async fn until(&mut self, end: &str) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
             match self.line().await {
@@ -67,12 +56,42 @@ impl Followed {
         }
     }
 
-    async fn ended(self) -> RegistryError {
+    /// What is said until the session ends.
+    pub(super) async fn said(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(knowledge) = timeout(DEADLINE, self.inbox.recv()).await.expect("an end in time") {
+            lines.extend(line_of(knowledge));
+        }
+        lines
+    }
+
+    pub(super) async fn ended(self) -> RegistryError {
         timeout(DEADLINE, self.session).await.expect("an end in time").unwrap()
     }
 }
 
-fn provider(host: &str) -> String {
+fn line_of(knowledge: Knowledge) -> Option<String> {
+    Some(match knowledge {
+        Knowledge::Confirmed => return None,
+        Knowledge::CaughtUp => "caught up".to_owned(),
+        Knowledge::Gone { name } => format!("{name} gone"),
+        Knowledge::Unreadable(records) => format!("{} unreadable", records.len()),
+        Knowledge::Service {
+            name,
+            instances,
+            quarantined,
+            ..
+        } => {
+            let ids = instances.iter().map(|instance| instance.id.to_string());
+            let ids: Vec<String> = ids
+                .chain(quarantined.iter().map(|q| format!("!{}", q.record)))
+                .collect();
+            format!("{name}: {}", ids.join(" ")).trim_end().to_owned()
+        }
+    })
+}
+
+pub(super) fn provider(host: &str) -> String {
     format!(
         "/dubbo/org.x.Svc/providers/{}",
         encode(&format!("dubbo://{host}:20880/org.x.Svc?version=1.0"))

@@ -23,22 +23,48 @@ const UNIMPLEMENTED: i32 = -6;
 /// What the server is and does.
 #[derive(Default)]
 pub(super) struct State {
-    nodes: BTreeMap<String, (Vec<u8>, i64)>,
+    nodes: BTreeMap<String, Node>,
+    /// The last transaction, and the time.
     clock: i64,
     sessions: BTreeSet<i64>,
     /// Paths answered with an error.
     pub(super) faults: BTreeMap<String, i32>,
+    /// Every path is answered with this error.
+    pub(super) everything_is: Option<i32>,
+    /// A folder whose children cannot be listed because it does not exist.
+    pub(super) unlisted: Option<String>,
     /// Before 3.6: no persistent watches.
     pub(super) old: bool,
     /// Closes every connection it takes.
     pub(super) down: bool,
     /// What came as `digest`.
     pub(super) credentials: Vec<String>,
+    /// What is done to lists of a path's children before they are answered.
+    pub(super) lies: BTreeMap<String, Lie>,
     /// How often each path's children were listed.
     pub(super) listed: BTreeMap<String, usize>,
     connections: BTreeMap<u64, Connection>,
     opened: u64,
 }
+
+#[derive(Clone, Default)]
+struct Node {
+    data: Vec<u8>,
+    time: i64,
+    stat: Numbers,
+}
+
+/// What a stat says beside times and length.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Numbers {
+    pub(super) czxid: i64,
+    pub(super) pzxid: i64,
+    pub(super) cversion: i32,
+    pub(super) children: i32,
+}
+
+/// Changes a list and the numbers that go with it.
+pub(super) type Lie = Box<dyn FnMut(&mut Vec<String>, &mut Numbers) + Send>;
 
 struct Connection {
     out: mpsc::UnboundedSender<Vec<u8>>,
@@ -54,7 +80,7 @@ pub(super) struct Server(Arc<Mutex<State>>);
 impl Server {
     pub(super) async fn start() -> (Self, String) {
         let server = Self::default();
-        server.state().nodes.insert(String::new(), (Vec::new(), 1));
+        server.state().nodes.insert(String::new(), Node::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let accepting = server.clone();
@@ -84,9 +110,27 @@ impl Server {
             state.clock += 1;
             let time = 1_700_000_000_000 + state.clock;
             let data = if leaf { data.as_bytes().to_vec() } else { Vec::new() };
-            state.nodes.insert(node.to_owned(), (data, time));
+            let zxid = state.clock;
+            if let (false, Some(parent)) = (exists, state.parent(node)) {
+                parent.stat.pzxid = zxid;
+                parent.stat.cversion += 1;
+                parent.stat.children += 1;
+            }
+            let new = Numbers {
+                czxid: zxid,
+                pzxid: zxid,
+                ..Numbers::default()
+            };
+            let stat = state.nodes.get(node).map_or(new, |node| node.stat);
+            state.nodes.insert(node.to_owned(), Node { data, time, stat });
             state.fire(if exists { 3 } else { 1 }, node);
         }
+    }
+
+    /// Creates a node before the next question is answered: the state is in use now.
+    pub(super) fn create_later(&self, path: String) {
+        let server = self.clone();
+        std::thread::spawn(move || server.create(&path, ""));
     }
 
     /// Deletes a node with everything below it.
@@ -100,6 +144,13 @@ impl Server {
             .collect();
         for node in below.into_iter().rev() {
             state.nodes.remove(&node);
+            state.clock += 1;
+            let zxid = state.clock;
+            if let Some(parent) = state.parent(&node) {
+                parent.stat.pzxid = zxid;
+                parent.stat.cversion += 1;
+                parent.stat.children -= 1;
+            }
             state.fire(2, &node);
         }
     }
@@ -205,6 +256,10 @@ impl Server {
 }
 
 impl State {
+    fn parent(&mut self, path: &str) -> Option<&mut Node> {
+        self.nodes.get_mut(path.rsplit_once('/')?.0)
+    }
+
     fn children(&self, path: &str) -> Vec<String> {
         let below = format!("{path}/");
         let names = self.nodes.keys().filter_map(|node| node.strip_prefix(&below));
@@ -282,37 +337,42 @@ impl State {
                 put_int(&mut reply, 0);
                 vec![reply]
             }
-            3 | 4 | 8 | 12 => {
+            3 | 4 | 12 => {
                 let asked = input.text();
                 let path = if asked == "/" { "" } else { &asked };
                 let watched = input.byte() != 0;
-                if let Some(error) = self.faults.get(path) {
+                if let Some(error) = self.everything_is.as_ref().or_else(|| self.faults.get(path)) {
                     return done(*error);
+                }
+                if code == 12 && self.unlisted.as_deref() == Some(path) {
+                    return done(NO_NODE);
                 }
                 let node = self.nodes.get(path).cloned();
                 if let (true, Some(connection)) = (watched, self.connections.get_mut(&number)) {
                     match code {
-                        8 | 12 if node.is_some() => drop(connection.children.insert(path.to_owned())),
+                        12 if node.is_some() => drop(connection.children.insert(path.to_owned())),
                         4 if node.is_none() => {}
                         3 | 4 => drop(connection.data.insert(path.to_owned())),
                         _ => {}
                     }
                 }
-                let Some((data, time)) = node else {
+                let Some(Node { data, time, mut stat }) = node else {
                     return done(NO_NODE);
                 };
                 let mut reply = header(xid, 0);
                 if code == 4 {
                     put_bytes(&mut reply, &data);
                 }
-                if code == 8 {
+                if code == 12 {
                     *self.listed.entry(path.to_owned()).or_default() += 1;
-                    let names = self.children(path);
+                    let mut names = self.children(path);
+                    if let Some(lie) = self.lies.get_mut(path) {
+                        lie(&mut names, &mut stat);
+                    }
                     put_int(&mut reply, i32::try_from(names.len()).unwrap());
                     names.iter().for_each(|name| put_bytes(&mut reply, name.as_bytes()));
-                } else {
-                    put_stat(&mut reply, time, data.len());
                 }
+                put_stat(&mut reply, time, data.len(), stat);
                 vec![reply]
             }
             _ => done(UNIMPLEMENTED),
@@ -368,11 +428,15 @@ fn put_bytes(frame: &mut Vec<u8>, value: &[u8]) {
 }
 
 /// czxid, mzxid, ctime, mtime, three versions, owner, data length, number of children, pzxid.
-fn put_stat(frame: &mut Vec<u8>, time: i64, length: usize) {
-    [1, 1, time, time].into_iter().for_each(|value| put_long(frame, value));
-    [0, 0, 0].into_iter().for_each(|value| put_int(frame, value));
+fn put_stat(frame: &mut Vec<u8>, time: i64, length: usize, stat: Numbers) {
+    [stat.czxid, stat.czxid, time, time]
+        .into_iter()
+        .for_each(|value| put_long(frame, value));
+    [0, stat.cversion, 0]
+        .into_iter()
+        .for_each(|value| put_int(frame, value));
     put_long(frame, 0);
     put_int(frame, i32::try_from(length).unwrap());
-    put_int(frame, 0);
-    put_long(frame, 1);
+    put_int(frame, stat.children);
+    put_long(frame, stat.pzxid);
 }
