@@ -20,6 +20,11 @@ impl Duration {
         Self(time::Duration::from_secs(seconds))
     }
 
+    /// Whole milliseconds.
+    pub const fn from_millis(milliseconds: u64) -> Self {
+        Self(time::Duration::from_millis(milliseconds))
+    }
+
     /// As the standard library's type.
     pub const fn get(self) -> time::Duration {
         self.0

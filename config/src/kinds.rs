@@ -17,6 +17,7 @@ pub mod http_route;
 pub mod mesh_service;
 pub mod metadata;
 pub mod registry;
+pub mod registry_sync;
 pub mod service_policy;
 pub mod text;
 
@@ -34,6 +35,7 @@ pub(crate) enum Kind {
     MeshService,
     ServicePolicy,
     Certificate,
+    RegistrySync,
     /// Accepted without effect: exports of a cluster hold it.
     GatewayClass,
     /// Accepted for its labels, which a listener may select by.
@@ -42,13 +44,14 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All, in the order of the schema.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Registry,
         Self::Gateway,
         Self::HttpRoute,
         Self::MeshService,
         Self::ServicePolicy,
         Self::Certificate,
+        Self::RegistrySync,
         Self::GatewayClass,
         Self::Namespace,
     ];
@@ -62,6 +65,7 @@ impl Kind {
             Self::MeshService => "MeshService",
             Self::ServicePolicy => "ServicePolicy",
             Self::Certificate => "Certificate",
+            Self::RegistrySync => "RegistrySync",
             Self::GatewayClass => "GatewayClass",
             Self::Namespace => "Namespace",
         }
@@ -70,7 +74,9 @@ impl Kind {
     /// What `apiVersion` may be, the usual one first.
     pub fn versions(self) -> &'static [&'static str] {
         match self {
-            Self::Registry | Self::MeshService | Self::ServicePolicy | Self::Certificate => &["landfall.dev/v1"],
+            Self::Registry | Self::MeshService | Self::ServicePolicy | Self::Certificate | Self::RegistrySync => {
+                &["landfall.dev/v1"]
+            }
             Self::Gateway | Self::HttpRoute | Self::GatewayClass => {
                 &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"]
             }
@@ -92,6 +98,7 @@ impl Kind {
             Self::MeshService => (schema_of::<mesh_service::MeshServiceSpec>(), true),
             Self::ServicePolicy => (schema_of::<service_policy::ServicePolicySpec>(), true),
             Self::Certificate => (schema_of::<certificate::CertificateSpec>(), true),
+            Self::RegistrySync => (schema_of::<registry_sync::RegistrySyncSpec>(), true),
             Self::GatewayClass | Self::Namespace => (json!({}), false),
         };
         let mut required_fields = vec!["apiVersion", "kind", "metadata"];
@@ -124,7 +131,6 @@ impl Kind {
 
 /// Kinds that exist and are not supported yet, with their group.
 pub(crate) const LATER: &[(&str, &str)] = &[
-    ("RegistrySync", LANDFALL),
     ("DubboRoute", LANDFALL),
     ("Migration", LANDFALL),
     ("RateLimit", LANDFALL),

@@ -9,7 +9,7 @@ use landfall_model::{RegistryName, Rules};
 
 use crate::{
     document,
-    kinds::registry::RegistrySpec,
+    kinds::{registry::RegistrySpec, registry_sync::RegistrySyncSpec},
     problem::{LoadError, Problem, Problems},
     rules,
     source::{self, Source},
@@ -21,6 +21,8 @@ use crate::{
 pub struct Config {
     /// The registries to follow, in document order.
     pub registries: Vec<RegistryConfig>,
+    /// What is written from registry to registry, in document order.
+    pub syncs: Vec<SyncConfig>,
     /// What it says about traffic. `version` is 1 after [`load`]; [`follow`](crate::follow::follow) counts on.
     pub rules: Rules,
     /// What is allowed but odd.
@@ -40,6 +42,15 @@ pub struct RegistryConfig {
     pub spec: RegistrySpec,
     /// Where relative paths inside it start: the directory of its file.
     pub base: PathBuf,
+}
+
+/// A RegistrySync document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SyncConfig {
+    /// `metadata.name`.
+    pub name: Arc<str>,
+    /// What it says.
+    pub spec: RegistrySyncSpec,
 }
 
 /// Reads a file, or all `*.yaml`, `*.yml` and `*.json` files of a directory.
@@ -103,7 +114,7 @@ pub(crate) fn interpret(path: &Path, sources: Vec<Source>, environment: &Environ
         problems,
         warnings: Vec::new(),
     };
-    let (registries, rules) = rules::translate(&documents, &mut report);
+    let translated = rules::translate(&documents, &mut report);
     // By file in the order of reading, then by place: as one reads.
     let order = |file: &Arc<str>| sources.iter().position(|s| s.name == *file);
     let sort = |list: &mut Vec<Problem>| {
@@ -116,8 +127,12 @@ pub(crate) fn interpret(path: &Path, sources: Vec<Source>, environment: &Environ
         return Err(LoadError::Refused(Problems(report.problems).capped()));
     }
     Ok(Config {
-        registries,
-        rules: Rules { version: 1, ..rules },
+        registries: translated.registries,
+        syncs: translated.syncs,
+        rules: Rules {
+            version: 1,
+            ..translated.rules
+        },
         warnings: report.warnings,
         fingerprint: fingerprint(&sources),
         sources: sources.into(),

@@ -5,7 +5,8 @@
 //!                                   ├▶ gateways ─▶ listeners ─┐
 //!                                   ├▶ routes  ◀── attach ◀───┘
 //!                                   ├▶ mesh services
-//!                                   └▶ policies
+//!                                   ├▶ policies
+//!                                   └▶ syncs
 //! ```
 //!
 //! Every check reports and goes on; a part with a fault of its own is left out of the checks over several
@@ -23,13 +24,18 @@ mod policies;
 mod registries;
 mod routes;
 mod services;
+mod syncs;
 mod time;
 
 use landfall_model::Rules;
 
 pub(crate) use services::services;
 
-use crate::{document::Document, load::RegistryConfig, problem::Problem};
+use crate::{
+    document::Document,
+    load::{RegistryConfig, SyncConfig},
+    problem::Problem,
+};
 
 /// Where checks put what they find.
 #[derive(Debug, Default)]
@@ -40,8 +46,15 @@ pub(crate) struct Report {
     pub warnings: Vec<Problem>,
 }
 
+/// What the documents say, besides what is wrong with them.
+pub(crate) struct Translated {
+    pub registries: Vec<RegistryConfig>,
+    pub syncs: Vec<SyncConfig>,
+    pub rules: Rules,
+}
+
 /// Checks everything and translates what is sound.
-pub(crate) fn translate(documents: &[Document], report: &mut Report) -> (Vec<RegistryConfig>, Rules) {
+pub(crate) fn translate(documents: &[Document], report: &mut Report) -> Translated {
     let names = names::Names::collect(documents, report);
     let (registries, precedence) = registries::translate(documents, report);
     let certificates = certificates::translate(documents, report);
@@ -54,5 +67,9 @@ pub(crate) fn translate(documents: &[Document], report: &mut Report) -> (Vec<Reg
         policies: policies::translate(documents, &names, report),
         registries: precedence,
     };
-    (registries, rules)
+    Translated {
+        registries,
+        syncs: syncs::translate(documents, &names, report),
+        rules,
+    }
 }

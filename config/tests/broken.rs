@@ -21,6 +21,7 @@ fn the_good_configuration_is_taken_without_a_warning() {
     assert_eq!(config.warnings, []);
     assert_eq!(config.registries.len(), 5);
     assert_eq!(config.rules.routes.len(), 1);
+    assert_eq!(config.syncs.len(), 2);
 }
 
 #[test]

@@ -219,6 +219,7 @@ impl Stage {
     pub fn config(&self) -> ConfigState {
         let config = Config {
             registries: Vec::new(),
+            syncs: Vec::new(),
             rules: self.rules.clone(),
             warnings: Vec::new(),
             fingerprint: "0123456789abcdef".to_owned(),

@@ -83,6 +83,80 @@ text!(
     "write the service's name as its registry shows it, without spaces"
 );
 text!(
+    /// A text in which each `*` stands for any text.
+    Pattern,
+    1..=512,
+    r"^[^\x00-\x1f\x7f]+$",
+    "write a text without control characters; `*` stands for any text"
+);
+
+impl Pattern {
+    /// Fits everything.
+    pub fn any() -> Self {
+        Self("*".to_owned())
+    }
+
+    /// Whether a text fits it.
+    pub fn fits(&self, text: &str) -> bool {
+        let (mut pattern, mut rest) = (self.0.as_str(), text);
+        // Behind the last star what is wanted, and how much of the text the star has taken.
+        let mut star: Option<(&str, &str)> = None;
+        loop {
+            let next = pattern.chars().next();
+            if next == Some('*') {
+                pattern = &pattern[1..];
+                star = Some((pattern, rest));
+            } else if next.is_some() && next == rest.chars().next() {
+                let length = next.map_or(0, char::len_utf8);
+                pattern = &pattern[length..];
+                rest = &rest[length..];
+            } else if next.is_none() && rest.is_empty() {
+                return true;
+            } else {
+                let Some((wanted, taken)) = star else { return false };
+                let mut longer = taken.chars();
+                if longer.next().is_none() {
+                    return false;
+                }
+                pattern = wanted;
+                rest = longer.as_str();
+                star = Some((wanted, rest));
+            }
+        }
+    }
+
+    /// Whether there is a text that fits both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let one: Vec<char> = self.0.chars().collect();
+        let two: Vec<char> = other.0.chars().collect();
+        // row[j]: whether the pattern `one[i..]` and `two[j..]` have a text in common, from the end.
+        let mut below = vec![false; two.len() + 1];
+        for i in (0..=one.len()).rev() {
+            let mut row = vec![false; two.len() + 1];
+            for j in (0..=two.len()).rev() {
+                row[j] = match (one.get(i), two.get(j)) {
+                    (None, None) => true,
+                    (Some('*'), None) => below[j],
+                    (Some('*'), Some(_)) => below[j] || row[j + 1],
+                    (None, Some('*')) => row[j + 1],
+                    (Some(_), Some('*')) => row[j + 1] || below[j],
+                    (Some(a), Some(b)) => a == b && below[j + 1],
+                    (None, Some(_)) | (Some(_), None) => false,
+                };
+            }
+            below = row;
+        }
+        below[0]
+    }
+}
+
+impl From<&str> for Pattern {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+text!(
     /// The name of a header or query parameter.
     HeaderName,
     1..=256,
