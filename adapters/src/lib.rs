@@ -7,7 +7,8 @@
 //!
 //! [`registry`] is the contract. Each adapter is a module: `eureka`, `consul`, `zookeeper`, `file`,
 //! `static_`, `embedded`; [`connect`](mod@connect) makes one from its configuration, [`supervisor`] runs it,
-//! [`hub`] believes it within reason ([`hub::ledger`], [`brake`]), [`store`] keeps the last good view on disk. [`publish`] is the way back: writing records into a registry.
+//! [`hub`] believes it within reason ([`hub::ledger`], [`brake`]), [`store`] keeps the last good view on disk. [`publish`] is the way back: writing
+//! records into a registry; [`sync`] decides what is written.
 
 pub mod brake;
 pub mod connect;
@@ -22,6 +23,7 @@ pub mod registry;
 pub mod static_;
 pub mod store;
 pub mod supervisor;
+pub mod sync;
 pub mod zookeeper;
 
 pub use registry::{ConnectError, Knowledge, Registry, RegistryError, Reports};

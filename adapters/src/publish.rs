@@ -40,7 +40,7 @@ pub struct Record {
 }
 
 /// Under which name and id a follower of the same registry reports what was written.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Key {
     /// [`Service::id`](landfall_model::Service)'s name.
     pub service: Arc<str>,
