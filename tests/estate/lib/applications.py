@@ -4,7 +4,9 @@ A `Part` is one running thing with a name (`orders-2`); an `Application` is what
 """
 
 import json
+import os
 import re
+import socket
 import sys
 import urllib.error
 import urllib.parse
@@ -29,6 +31,7 @@ class Application:
     ready: Callable                     # (part) -> bool; an OSError or a missing node counts as "not yet"
     needs: list = field(default_factory=list)
     environment: Callable = lambda part, estate: {}
+    offsets: dict = field(default_factory=dict)     # ports that are bound to the first one by the application itself
 
 
 @dataclass
@@ -60,11 +63,16 @@ def application_of(name):
 def java(application, main_class, heap_mb, *options):
     def command(part):
         folder = cache.built(application)
-        arguments = []
+        arguments, options_here = [], []
         if application == "zookeeper":
             arguments = [write_zookeeper_config(part)]
+        if application == "nacos":
+            # Everything it keeps, its logs included; and it asks nobody for its own address.
+            arguments = [f"--spring.config.additional-location=file:{write_nacos_config(part)}"]
+            options_here = [f"-Dnacos.home={part.data}", "-Dnacos.standalone=true", "-Dnacos.server.ip=127.0.0.1",
+                            f"-Dderby.stream.error.file={part.data}/derby.log"]
         # user.home: Dubbo keeps files there. tmpdir: so does Tomcat, and a killed one does not clean up.
-        return [*JVM, f"-Xmx{heap_mb}m", f"-Duser.home={part.data}", f"-Djava.io.tmpdir={part.data}", *options, "-cp", f"{folder}/lib/*", main_class, *arguments]
+        return [*JVM, f"-Xmx{heap_mb}m", f"-Duser.home={part.data}", f"-Djava.io.tmpdir={part.data}", *options, *options_here, "-cp", f"{folder}/lib/*", main_class, *arguments]
     return command
 
 
@@ -84,6 +92,32 @@ admin.enableServer=false
 4lw.commands.whitelist=ruok,srvr,stat,mntr,cons,dump,wchs
 """)
     return path
+
+
+def write_nacos_config(part):
+    os.makedirs(f"{part.data}/conf", exist_ok=True)
+    with open(f"{part.data}/conf/application.properties", "w") as config:
+        # The key signs the tokens of this one server.
+        config.write(f"""\
+server.port={part.port}
+server.address=127.0.0.1
+server.servlet.contextPath=/nacos
+server.error.include-message=ON_PARAM
+server.tomcat.basedir={part.data}
+server.tomcat.threads.max=32
+nacos.core.auth.system.type=nacos
+nacos.core.auth.enabled={part.environment.get("AUTH", "false")}
+nacos.core.auth.server.identity.key=estate
+nacos.core.auth.server.identity.value=estate
+nacos.core.auth.plugin.nacos.token.expire.seconds={part.environment.get("TOKEN_SECONDS", "18000")}
+nacos.core.auth.plugin.nacos.token.secret.key=bGFuZGZhbGwtZXN0YXRlLWxhbmRmYWxsLWVzdGF0ZS1rZXk=
+nacos.core.protocol.raft.data.core_thread_num=2
+nacos.core.protocol.raft.data.cli_service_thread_num=1
+management.metrics.export.elastic.enabled=false
+management.metrics.export.influx.enabled=false
+spring.jmx.enabled=false
+""")
+    return f"{part.data}/conf/"
 
 
 def consul(part):
@@ -207,6 +241,33 @@ def zookeeper_port(part):
     return int(part.environment["ZOOKEEPER"].rsplit(":", 1)[1])
 
 
+def nacos_ready(part):
+    """It answers, and takes writes (a listing that a node without a leader would refuse)."""
+    base = f"http://127.0.0.1:{part.port}/nacos"
+    if part.environment.get("AUTH") == "true":
+        login = urllib.parse.urlencode({"username": "nacos", "password": "nacos"}).encode()
+        with DIRECT.open(f"{base}/v1/auth/login", data=login, timeout=5) as answer:
+            return "accessToken" in json.loads(answer.read())
+    json.loads(get(f"{base}/v1/ns/service/list?pageNo=1&pageSize=1"))
+    with socket.create_connection(("127.0.0.1", part.ports["grpc"]), 2):
+        return True
+
+
+def parts_ready(part):
+    get(f"http://127.0.0.1:{part.port}/")
+    environment = part.environment
+    if environment.get("REGISTER") == "false" or environment.get("ENABLED") == "false":
+        return True
+    asked = {"serviceName": environment.get("SERVICE", "parts"), "groupName": environment.get("GROUP", "DEFAULT_GROUP"),
+             "namespaceId": environment.get("NAMESPACE", "")}
+    if environment.get("NACOS_USER"):
+        login = urllib.parse.urlencode({"username": environment["NACOS_USER"], "password": environment["NACOS_PASSWORD"]})
+        with DIRECT.open(f"http://{environment['NACOS']}/nacos/v1/auth/login", data=login.encode(), timeout=5) as answer:
+            asked["accessToken"] = json.loads(answer.read())["accessToken"]
+    url = f"http://{environment['NACOS']}/nacos/v1/ns/instance/list?{urllib.parse.urlencode(asked)}"
+    return any(host["port"] == part.port for host in json.loads(get(url))["hosts"])
+
+
 NOT_READY_YET = (OSError, ValueError, KeyError, NoNode, urllib.error.URLError)
 
 
@@ -223,6 +284,10 @@ def uses_consul(part, estate):
 
 def uses_zookeeper(part, estate):
     return {"ZOOKEEPER": f"127.0.0.1:{estate.port_of('zookeeper')}"}
+
+
+def uses_nacos(part, estate):
+    return {"NACOS": f"127.0.0.1:{estate.port_of('nacos')}"}
 
 
 PACKAGE = "dev.landfall.estate"
@@ -252,5 +317,9 @@ APPLICATIONS = {
                            caller_ready, ["zookeeper"], uses_zookeeper),
     "caller27": Application(["http"], java("dubbo27", f"{PACKAGE}.Dubbo27Caller", 128, *DUBBO_OPTIONS),
                             caller_ready, ["zookeeper"], uses_zookeeper),
+    "nacos": Application(["http", "grpc", "cluster", "raft"], java("nacos", f"{PACKAGE}.NacosServer", 256, *OPENS),
+                         nacos_ready, offsets={"grpc": 1000, "cluster": 1001, "raft": -1000}),
+    "parts": Application(["http"], java("parts", f"{PACKAGE}.Parts", 64, *LOG_OPTIONS), parts_ready, ["nacos"],
+                         uses_nacos),
 }
-REGISTRIES = ("eureka", "consul", "zookeeper")
+REGISTRIES = ("eureka", "consul", "zookeeper", "nacos")

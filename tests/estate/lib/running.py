@@ -130,7 +130,7 @@ class Estate:
         mine = {key: value for target, key, value in settings if target in (name, application)}
         recorded = self.state["parts"].get(name)
         if recorded is None:
-            self.state["parts"][name] = {"ports": self.free_ports(APPLICATIONS[application].ports), "settings": mine}
+            self.state["parts"][name] = {"ports": self.free_ports(APPLICATIONS[application]), "settings": mine}
         elif mine and {**recorded["settings"], **mine} != recorded["settings"]:
             if self.running(name):
                 raise Failed(f"{name} is running with other settings; stop it first")
@@ -235,7 +235,7 @@ class Estate:
         except FileNotFoundError:
             return "(no log)"
 
-    def free_ports(self, names):
+    def free_ports(self, application):
         taken = set()
         for state in self.folder.parent.glob("landfall-estate-*/state.json"):
             with contextlib.suppress(OSError, ValueError):
@@ -244,9 +244,17 @@ class Estate:
         for part in self.state["parts"].values():
             taken.update(part["ports"].values())
         ports = {}
-        for name in names:
+        for name in application.ports:
+            if name in application.offsets:
+                continue
+            # The ports that follow from the first have to be free with it.
+            along = application.offsets.values() if name == application.ports[0] else []
             ports[name] = next(port for port in iter(lambda: random.choice(PORT_RANGE), None)
-                               if port not in taken and is_free(port))
+                               if all(other not in taken and is_free(other)
+                                      for other in (port, *(port + offset for offset in along))))
+            taken.add(ports[name])
+        for name, offset in application.offsets.items():
+            ports[name] = ports[application.ports[0]] + offset
             taken.add(ports[name])
         return ports
 
