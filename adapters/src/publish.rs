@@ -21,9 +21,17 @@ use std::{sync::Arc, time::Duration};
 
 use landfall_model::Instance;
 
+pub mod connect;
+mod counts;
+pub mod escape;
+pub mod eureka;
 pub mod mark;
 pub mod permit;
+mod rules;
+#[cfg(test)]
+mod samples;
 
+pub use connect::connect;
 pub use mark::{Mark, Provenance};
 pub use permit::Permit;
 

@@ -3,6 +3,7 @@
 //! - **Host**: `ipAddr` or `hostName`, as configured; the other one if it is missing.
 //! - **Ports**: the secure one first if it is on, as Spring's consumers prefer it, then the plain one. Both
 //!   off: none, and so no traffic. A gRPC port that the usual starters put into the metadata comes last.
+//!   Eureka does not say what is spoken there; a record that Landfall wrote does, in metadata `protocol`.
 //! - **Zone**: metadata `zone`, which Spring's load balancer reads, else Amazon's availability zone.
 //! - **Weight**: metadata `weight`, a whole number. See [`level_weights`] for instances without one.
 //! - **Metadata**: as stated, and what the record says besides under keys that begin with `eureka.`.
@@ -17,6 +18,7 @@ use landfall_config::kinds::registry::EurekaAddress;
 use landfall_model::{Host, Instance, Port, Protocol, Status, service::DEFAULT_WEIGHT};
 
 use super::wire::{InstanceInfo, PortField};
+use crate::publish::mark;
 
 /// The name of the application as the registry writes it, in upper case.
 pub const APP: &str = "eureka.app";
@@ -28,6 +30,8 @@ pub const VIP: &str = "eureka.vipAddress";
 pub const HOST_NAME: &str = "eureka.hostName";
 /// `ipAddr`, when the name is used and they differ.
 pub const IP: &str = "eureka.ipAddr";
+/// What is spoken on the ports of a record that Landfall wrote.
+pub const PROTOCOL: &str = "protocol";
 
 /// The name of the service: Spring's own consumers look it up by `spring.application.name`, which the server
 /// turned into upper case. Lower case is what they write.
@@ -93,6 +97,7 @@ fn weight(metadata: &BTreeMap<String, String>) -> Option<u32> {
 
 fn ports(info: &InstanceInfo) -> Result<Vec<Port>, String> {
     let mut ports = Vec::new();
+    let protocol = spoken(&info.metadata);
     let stated = [("securePort", info.secure_port, true), ("port", info.port, false)];
     for (name, PortField { number, enabled }, tls) in stated {
         // Port 0 is what an application registers before it has opened one.
@@ -100,11 +105,7 @@ fn ports(info: &InstanceInfo) -> Result<Vec<Port>, String> {
             continue;
         }
         let number = u16::try_from(number).map_err(|_| format!("its `{name}` is no number from 1 to 65535"))?;
-        ports.push(Port {
-            number,
-            protocol: Protocol::Unknown,
-            tls,
-        });
+        ports.push(Port { number, protocol, tls });
     }
     // net.devh's and Spring's gRPC starters announce their own port like this.
     let grpc = ["gRPC_port", "gRPC.port", "grpc.port"]
@@ -117,6 +118,20 @@ fn ports(info: &InstanceInfo) -> Result<Vec<Port>, String> {
         tls: false,
     }));
     Ok(ports)
+}
+
+/// What a record of ours says of its ports. In others the key means whatever its application made of it.
+fn spoken(metadata: &BTreeMap<String, String>) -> Protocol {
+    let word = metadata.get(PROTOCOL).filter(|_| metadata.contains_key(mark::ORIGIN));
+    match word.map(String::as_str) {
+        Some("http") => Protocol::Http,
+        Some("h2") => Protocol::H2,
+        Some("grpc") => Protocol::Grpc,
+        Some("triple") => Protocol::Triple,
+        Some("dubbo") => Protocol::Dubbo,
+        Some("tcp") => Protocol::Tcp,
+        _ => Protocol::Unknown,
+    }
 }
 
 fn zone(info: &InstanceInfo) -> Option<Arc<str>> {

@@ -24,7 +24,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The servers of one registry.
 #[derive(Debug)]
 pub struct Servers {
-    pub(super) client: reqwest::Client,
+    pub(crate) client: reqwest::Client,
     list: Vec<Server>,
     username: Option<String>,
     password: Option<SecretRef>,
@@ -41,13 +41,13 @@ struct Server {
 /// User and password for basic auth.
 #[derive(Clone, Debug)]
 pub struct Login {
-    pub(super) user: String,
-    pub(super) password: Option<Password>,
+    pub(crate) user: String,
+    pub(crate) password: Option<Password>,
 }
 
 /// A password from a URL. Its `Debug` shows nothing.
 #[derive(Clone)]
-pub(super) struct Password(pub(super) String);
+pub(crate) struct Password(pub(crate) String);
 
 impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -116,7 +116,7 @@ impl Servers {
     }
 
     /// The base URL, without a slash at the end, and the user in it; `None` if there is no such server.
-    pub(super) fn target(&self, at: usize) -> Option<(&str, Option<&Login>)> {
+    pub(crate) fn target(&self, at: usize) -> Option<(&str, Option<&Login>)> {
         let server = self.list.get(at)?;
         Some((server.base.as_str().trim_end_matches('/'), server.login.as_ref()))
     }
@@ -189,7 +189,7 @@ pub(crate) fn without_login(text: &str) -> String {
 }
 
 /// An error with its causes in one line: "connection refused" stands at the end of four of them.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -130,8 +130,12 @@ pub fn digest_in(instance: &Instance) -> Option<&Arc<str>> {
     instance.metadata.get(DIGEST)
 }
 
-/// Takes the marks out of metadata.
+/// Takes the marks out of metadata. Keys that our writing had to escape are again as they were at the origin; keys of
+/// a record without our mark are never touched.
 pub fn strip(metadata: &mut BTreeMap<Arc<str>, Arc<str>>) {
+    if metadata.contains_key(ORIGIN) {
+        super::escape::undo_keys(metadata);
+    }
     for key in KEYS {
         metadata.remove(key);
     }
