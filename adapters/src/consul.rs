@@ -31,6 +31,7 @@
 //!
 //! Next on the path: `session`.
 
+pub(crate) mod access;
 mod client;
 mod index;
 mod lock;

@@ -22,6 +22,7 @@ use std::{sync::Arc, time::Duration};
 use landfall_model::Instance;
 
 pub mod connect;
+pub mod consul;
 mod counts;
 pub mod escape;
 pub mod eureka;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use landfall_config::{RegistryConfig, kinds::registry::RegistrySpec};
 
-use super::{Permit, Publisher, eureka::EurekaPublisher};
+use super::{Permit, Publisher, consul::ConsulPublisher, eureka::EurekaPublisher};
 use crate::registry::ConnectError;
 
 /// Whether records can be written into such a registry. Files, lists in place and our own registry are only read.
 pub fn can_be_written(spec: &RegistrySpec) -> bool {
-    spec.eureka.is_some()
+    spec.eureka.is_some() || spec.consul.is_some()
 }
 
 /// Makes a publisher for the writer of `cluster`. Nothing is sent yet.
@@ -19,10 +19,12 @@ pub fn can_be_written(spec: &RegistrySpec) -> bool {
 /// # Errors
 /// [`ConnectError::BadUrl`] for an address that cannot be one and for a registry that cannot be written,
 /// [`ConnectError::Secret`] when a secret cannot be read now.
-pub fn connect(config: &RegistryConfig, _cluster: &str, permit: Permit) -> Result<Arc<dyn Publisher>, ConnectError> {
+pub fn connect(config: &RegistryConfig, cluster: &str, permit: Permit) -> Result<Arc<dyn Publisher>, ConnectError> {
     let spec = &config.spec.with_secrets_under(&config.base);
     Ok(if let Some(eureka) = &spec.eureka {
         Arc::new(EurekaPublisher::new(eureka, permit)?)
+    } else if let Some(consul) = &spec.consul {
+        Arc::new(ConsulPublisher::new(consul, cluster, permit)?)
     } else {
         return Err(ConnectError::BadUrl {
             field: "spec".to_owned(),
@@ -52,10 +54,13 @@ mod tests {
 
     #[test]
     fn what_can_be_written_gets_a_publisher_of_its_kind() {
-        let blocks = [(
-            "eureka",
-            serde_json::json!({ "urls": ["http://u:secret@one:8761/eureka"] }),
-        )];
+        let blocks = [
+            ("consul", serde_json::json!({ "address": "http://one:8500" })),
+            (
+                "eureka",
+                serde_json::json!({ "urls": ["http://u:secret@one:8761/eureka"] }),
+            ),
+        ];
         for (kind, block) in blocks {
             let config = config(kind, block);
             assert!(can_be_written(&config.spec));
