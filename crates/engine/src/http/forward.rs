@@ -17,60 +17,50 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Names a call across hops and logs.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Request headers as filters see them. pingora keeps the spelling of names beside the map, so changes go through it.
-pub(super) struct RequestHeaders<'r>(pub(super) &'r mut RequestHeader);
+/// The headers of one of pingora's heads as filters see them. pingora keeps the spelling of names beside the map, so
+/// changes go through the head.
+macro_rules! headers_of {
+    ($(#[$doc:meta])* $name:ident, $head:ty) => {
+        $(#[$doc])*
+        pub(super) struct $name<'h>(pub(super) &'h mut $head);
 
-impl HeaderView for RequestHeaders<'_> {
-    fn first(&self, name: &HeaderName) -> Option<&[u8]> {
-        self.0.headers.first(name)
-    }
+        impl HeaderView for $name<'_> {
+            fn first(&self, name: &HeaderName) -> Option<&[u8]> {
+                self.0.headers.first(name)
+            }
 
-    fn each(&self, name: &HeaderName, visit: &mut dyn FnMut(&[u8])) {
-        self.0.headers.each(name, visit);
-    }
+            fn each(&self, name: &HeaderName, visit: &mut dyn FnMut(&[u8])) {
+                self.0.headers.each(name, visit);
+            }
+        }
+
+        impl HeaderBlock for $name<'_> {
+            fn set(&mut self, name: &HeaderName, value: &HeaderValue) {
+                // Fails only for a name that is none; this is one.
+                let _ = self.0.insert_header(name, value);
+            }
+
+            fn append(&mut self, name: &HeaderName, value: &HeaderValue) {
+                let _ = self.0.append_header(name, value);
+            }
+
+            fn remove(&mut self, name: &HeaderName) {
+                self.0.remove_header(name);
+            }
+        }
+    };
 }
 
-impl HeaderBlock for RequestHeaders<'_> {
-    fn set(&mut self, name: &HeaderName, value: &HeaderValue) {
-        // Fails only for a name that is none; this is one.
-        let _ = self.0.insert_header(name, value);
-    }
-
-    fn append(&mut self, name: &HeaderName, value: &HeaderValue) {
-        let _ = self.0.append_header(name, value);
-    }
-
-    fn remove(&mut self, name: &HeaderName) {
-        self.0.remove_header(name);
-    }
-}
-
-/// Answer headers as filters see them.
-pub(super) struct ResponseHeaders<'r>(pub(super) &'r mut ResponseHeader);
-
-impl HeaderView for ResponseHeaders<'_> {
-    fn first(&self, name: &HeaderName) -> Option<&[u8]> {
-        self.0.headers.first(name)
-    }
-
-    fn each(&self, name: &HeaderName, visit: &mut dyn FnMut(&[u8])) {
-        self.0.headers.each(name, visit);
-    }
-}
-
-impl HeaderBlock for ResponseHeaders<'_> {
-    fn set(&mut self, name: &HeaderName, value: &HeaderValue) {
-        let _ = self.0.insert_header(name, value);
-    }
-
-    fn append(&mut self, name: &HeaderName, value: &HeaderValue) {
-        let _ = self.0.append_header(name, value);
-    }
-
-    fn remove(&mut self, name: &HeaderName) {
-        self.0.remove_header(name);
-    }
-}
+headers_of!(
+    /// Request headers as filters see them.
+    RequestHeaders,
+    RequestHeader
+);
+headers_of!(
+    /// Answer headers as filters see them.
+    ResponseHeaders,
+    ResponseHeader
+);
 
 /// Tells the endpoint who asks. What a client says about itself is believed only with `trust`: then the address is
 /// appended and protocol and host are kept; otherwise all three are replaced, for anyone can write them.
