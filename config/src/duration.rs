@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr, time};
 
+use landfall_model::duration::Written;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -62,20 +63,7 @@ impl FromStr for Duration {
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
-        if millis == 0 {
-            return f.write_str("0s");
-        }
-        let parts = [
-            (millis / 3_600_000, "h"),
-            (millis / 60_000 % 60, "m"),
-            (millis / 1000 % 60, "s"),
-            (millis % 1000, "ms"),
-        ];
-        parts
-            .iter()
-            .filter(|(n, _)| *n > 0)
-            .try_for_each(|(n, unit)| write!(f, "{n}{unit}"))
+        Written(self.0).fmt(f)
     }
 }
 

@@ -25,6 +25,7 @@
 //!
 //! Next on the path: `adapters` fills a [`World`], `config` makes [`Rules`], `control` composes them.
 
+pub mod duration;
 pub mod name;
 pub mod rules;
 pub mod service;

@@ -33,10 +33,12 @@ pub struct EndpointView {
     /// What is spoken there.
     pub protocol: Protocol,
     /// The name verified, if TLS is spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
     /// Share among the cluster's endpoints.
     pub weight: u32,
     /// Availability zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
     /// `registry/service/instance`.
     pub origin: String,
@@ -45,8 +47,10 @@ pub struct EndpointView {
     /// Failures since the last success.
     pub failures: u32,
     /// Milliseconds for which it is still left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ejected_for_millis: Option<u64>,
     /// Mean time to an answer's head, in microseconds; none before the first answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_micros: Option<u64>,
 }
 

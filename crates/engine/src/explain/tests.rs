@@ -111,6 +111,66 @@ fn a_forwarded_request_shows_rule_shares_rewrite_and_endpoints() {
 }
 
 #[test]
+fn its_json_leaves_out_what_is_not_there_and_writes_durations_as_the_configuration_does() {
+    let explanation = serde_json::to_value(ask("http://any.example:8080/orders/1?x=2", &[])).unwrap();
+    assert!(!explanation.to_string().contains("null"), "{explanation}");
+    assert_eq!(
+        explanation["backends"][0]["cluster"]["policy"],
+        serde_json::json!({
+            "balancer": "peakEwma",
+            "connectTimeout": "2s",
+            "requestTimeout": "1m",
+            "idleTimeout": "5m",
+            "retries": {
+                "attempts": 2,
+                "statuses": [502, 503, 504],
+                "methods": ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"],
+                "backoff": "25ms",
+                "budgetPercent": 20,
+                "budgetMinPerSecond": 10
+            },
+            "limits": {},
+            "outlier": { "consecutiveFailures": 5, "baseEjection": "10s", "maxEjectedPercent": 50 },
+            "panicThreshold": 50,
+            "tls": { "verify": true }
+        })
+    );
+    let nowhere = serde_json::to_value(ask("http://any.example:9999/", &[])).unwrap();
+    assert!(
+        !nowhere.to_string().contains("null") && nowhere.get("route").is_none(),
+        "{nowhere}"
+    );
+}
+
+/// The paths of all keys, such as `backends.cluster.policy`.
+fn keys(value: &serde_json::Value, path: &str, all: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+            all.push(format!("{path}.{key}"));
+            keys(value, &format!("{path}.{key}"), all);
+        }),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| keys(item, path, all)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_reference_shows_every_key() {
+    let reference = include_str!("../../../../docs/admin-api.md");
+    let (_, section) = reference.split_once("\n## Explain\n").unwrap();
+    let (_, example) = section.split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let (mut told, mut real) = (Vec::new(), Vec::new());
+    keys(&serde_json::from_str(example).unwrap(), "", &mut told);
+    let explanation = ask("http://any.example:8080/orders/1", &[]);
+    keys(&serde_json::to_value(explanation).unwrap(), "", &mut real);
+    assert!(real.len() > 40);
+    for key in real {
+        assert!(told.contains(&key), "docs/admin-api.md does not show `{key}`");
+    }
+}
+
+#[test]
 fn a_header_changes_the_winner() {
     let explanation = ask("http://any.example:8080/orders/1", &[("X-Canary", "yes")]);
     assert_eq!(explanation.route.unwrap().rule, 2);

@@ -1,4 +1,5 @@
-//! An explanation, as `-o json` and the admin API show it. The names of the fields are stable.
+//! An explanation, as `-o json` and the admin API show it. The names of the fields are stable; a field
+//! without a value is left out.
 
 use serde::Serialize;
 
@@ -13,8 +14,10 @@ pub struct Explanation {
     /// What the client would get.
     pub outcome: Outcome,
     /// `gateway/listener` that the host chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub listener: Option<String>,
     /// The rule that takes the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<RouteView>,
     /// Where the rule sends it.
     pub backends: Vec<BackendView>,
@@ -41,6 +44,7 @@ pub struct RequestView {
     /// Raw.
     pub path: String,
     /// Raw.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
 }
 
@@ -75,6 +79,7 @@ pub struct RouteView {
     /// Its place in the route, from 0.
     pub rule: usize,
     /// Its own name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The match that took it, in words.
     pub matched: String,
@@ -97,10 +102,13 @@ pub struct BackendView {
     /// Filters of this backend, in words.
     pub filters: Vec<String>,
     /// What it stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterView>,
     /// Why it stands for nothing; its share is answered 500.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
     /// Where its share is redirected to, when the backend's own filters do that.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub redirect: Option<String>,
 }
 

@@ -37,12 +37,25 @@ pub struct TrafficPolicy {
     /// How an endpoint is picked. Default peak-EWMA.
     pub balancer: Balancer,
     /// Until a connection stands, TLS included. Default 2 s.
+    #[serde(serialize_with = "crate::duration::text")]
     pub connect_timeout: Duration,
     /// The whole call; `None` is unlimited. Default 60 s. A route's `timeouts.request` wins.
+    #[serde(
+        serialize_with = "crate::duration::text_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub request_timeout: Option<Duration>,
     /// One try; `None` is unlimited. Default `None`. A route's `timeouts.backendRequest` wins.
+    #[serde(
+        serialize_with = "crate::duration::text_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub try_timeout: Option<Duration>,
     /// Silence in the middle of an answer or an upgraded stream; `None` is unlimited. Default 5 min.
+    #[serde(
+        serialize_with = "crate::duration::text_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub idle_timeout: Option<Duration>,
     /// Second chances.
     pub retries: Retries,
@@ -51,6 +64,10 @@ pub struct TrafficPolicy {
     /// When an endpoint is left out for a while.
     pub outlier: Outlier,
     /// A new endpoint's share grows from a tenth to its full weight over this time; `None` is off. Default off.
+    #[serde(
+        serialize_with = "crate::duration::text_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub slow_start: Option<Duration>,
     /// Below this share of usable endpoints, ejections are ignored. Per cent, default 50.
     pub panic_threshold: u8,
@@ -102,6 +119,7 @@ pub struct Retries {
     pub methods: Vec<Arc<str>>,
     /// Wait before the second try; doubled for each further one, with jitter. Default 25 ms.
     /// The first retry after a refused connection does not wait.
+    #[serde(serialize_with = "crate::duration::text")]
     pub backoff: Duration,
     /// Retries may be this share of the calls of the last ten seconds. Per cent, default 20.
     pub budget_percent: u8,
@@ -114,8 +132,10 @@ pub struct Retries {
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// Calls in flight to one endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests_per_endpoint: Option<u32>,
     /// Calls in flight to the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<u32>,
 }
 
@@ -126,6 +146,7 @@ pub struct Outlier {
     /// Failures in a row (no connection, reset, timeout, 5xx from the gateway's point of view); 0 is off. Default 5.
     pub consecutive_failures: u32,
     /// First ejection; doubled each time, up to ten times. Default 10 s.
+    #[serde(serialize_with = "crate::duration::text")]
     pub base_ejection: Duration,
     /// At most this share is ejected at once. Per cent, default 50.
     pub max_ejected_percent: u8,
@@ -138,8 +159,10 @@ pub struct UpstreamTls {
     /// Whether certificate and name are verified. Default yes.
     pub verify: bool,
     /// PEM file of trusted authorities; `None` is the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<Arc<Path>>,
     /// The name asked for and verified; `None` is the instance's host.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<Arc<str>>,
 }
 
