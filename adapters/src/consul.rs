@@ -13,12 +13,16 @@
 //! - A service is gone only when the catalog does not list it *and* its own health query comes back
 //!   empty from a server that knows its leader and hid nothing (`session`). A listing that lost half
 //!   of its names removes nothing.
+//! - An instance is gone only when the answer that lacks it is newer than the one that had it, *and* the catalog
+//!   does not have it on its node either, *and* our rights do not hide it there (`evidence`). This holds over
+//!   sessions: what was believed last is remembered, as questions to ask and never as an answer (`memory`).
 //! - An instance's status is its worst check, node checks included (`record`).
 //! - An answer is read up to a limit, a redirect is not followed (it would carry the token elsewhere), a
 //!   token is a header, never a part of the URL (`client`).
 //!
-//! Consul has no time of change for a record, only an index that is no clock, so `changed` is always
-//! `None` and the delay that can be measured begins at our reading it.
+//! Consul has no time of change for a record, only an index that is no clock. A query that waits is answered at
+//! once, so an instance's `changed` is when the head of the answer was here that had it in this form
+//! ([`Since::Answer`](landfall_model::snapshot::Since)); what a session reads first has changed nobody knows when.
 //!
 //! # Why no Consul client crate is used
 //!
@@ -33,8 +37,10 @@
 
 pub(crate) mod access;
 mod client;
+mod evidence;
 mod index;
 mod lock;
+mod memory;
 mod record;
 mod session;
 #[cfg(test)]
@@ -48,6 +54,7 @@ use url::Url;
 
 use crate::registry::{ConnectError, Registry, RegistryError, Reports};
 use client::Client;
+use memory::Memory;
 
 /// A Consul agent or server that is followed.
 #[derive(Debug)]
@@ -56,6 +63,7 @@ pub struct Consul {
     token: Option<SecretRef>,
     http: reqwest::Client,
     scope: Arc<Scope>,
+    memory: Arc<Memory>,
 }
 
 /// What of Consul is followed, and how.
@@ -95,6 +103,7 @@ impl Consul {
                 wait: spec.wait.get().clamp(client::SHORTEST_WAIT, client::LONGEST_WAIT),
                 max_watches: spec.max_watches,
             }),
+            memory: Arc::default(),
         })
     }
 }
@@ -111,7 +120,8 @@ impl Registry for Consul {
 
     async fn follow(&self, reports: &Reports) -> RegistryError {
         // The token is read again for each session, so a rotated one is taken without a restart.
-        match Client::new(&self.http, &self.base, self.token.as_ref(), self.scope.clone()) {
+        let (scope, memory) = (self.scope.clone(), self.memory.clone());
+        match Client::new(&self.http, &self.base, self.token.as_ref(), scope, memory) {
             Ok(client) => session::follow(Arc::new(client), reports).await,
             Err(error) => error,
         }

@@ -1,10 +1,13 @@
 //! Registries that fail in every way they can, while requests go on.
 
+use std::time::Duration;
+
 use landfall_tests::{
     Landfall, Load,
     estate::Estate,
     eventually,
     faults::{Fault, FaultyRegistry},
+    wait::within,
 };
 
 use super::{answers, endpoint, gateway, is_endpoint, registry, shown};
@@ -24,6 +27,55 @@ async fn endure(landfall: &Landfall, load: &Load, registry: &FaultyRegistry, fau
     }
     registry.set(Fault::None);
     shown(landfall, "live").await;
+}
+
+/// After many attempts the pause before the next one may be half a minute.
+async fn live_again(landfall: &Landfall) {
+    within(Duration::from_secs(60), "the registry is live again", || async {
+        let registries = landfall.admin("/api/v1/registries").await?.to_string();
+        if registries.contains("\"state\":\"live\"") {
+            Ok(())
+        } else {
+            Err(registries)
+        }
+    })
+    .await;
+}
+
+/// Every list of Consul's is halved: the registry is stale and says why, in the session that saw it begin and in those
+/// that begin with it; nothing is removed, and afterwards the view is live again.
+async fn half_lists_are_seen_through(
+    landfall: &Landfall,
+    load: &Load,
+    registry: &FaultyRegistry,
+    instances: &[String],
+) {
+    registry.set(Fault::HalfList);
+    shown(landfall, "stale").await;
+    for why in ["half an answer", "/v1/catalog/node-services/"] {
+        eventually(&format!("it says why: {why}"), || async {
+            let registries = landfall.admin("/api/v1/registries").await?.to_string();
+            let says = registries.contains("\"state\":\"stale\"") && registries.contains(why);
+            if says { Ok(()) } else { Err(registries) }
+        })
+        .await;
+    }
+    load.at_least(500).await;
+    for instance in instances {
+        assert!(
+            is_endpoint(landfall, instance).await.unwrap(),
+            "half a list removed {instance}"
+        );
+    }
+    shown(landfall, "stale").await;
+    registry.set(Fault::None);
+    live_again(landfall).await;
+    for instance in instances {
+        assert!(
+            is_endpoint(landfall, instance).await.unwrap(),
+            "{instance} is lost afterwards"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,8 +120,8 @@ async fn a_real_eureka_that_fails_removes_nothing_that_is_not_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_consul_that_fails_removes_nothing_that_is_not_gone() {
-    // Half of four is two at once. One of two would look like an instance that says good-bye, which is believed.
-    let parts = ["stock", "stock-2", "stock-3", "stock-4"];
+    // Half of two is one: it reads like one instance's good-bye.
+    let parts = ["stock", "stock-2"];
     let estate = Estate::up(&parts).await;
     let consul = estate.address("consul").await;
     let faulty = FaultyRegistry::in_front_of(&format!("http://{consul}")).await;
@@ -91,8 +143,33 @@ async fn a_real_consul_that_fails_removes_nothing_that_is_not_gone() {
         endpoint(&landfall, instance, true).await;
     }
     let load = Load::start(landfall.url("/stock"), 3);
-    for fault in [Fault::Error, Fault::Html, Fault::HalfList] {
+    for fault in [Fault::Error, Fault::Html] {
         endure(&landfall, &load, &faulty, fault, &instances).await;
+    }
+    half_lists_are_seen_through(&landfall, &load, &faulty, &instances).await;
+    estate.add(&["stock-3"]).await;
+    let third = estate.address("stock-3").await;
+    endpoint(&landfall, &third, true).await;
+    half_lists_are_seen_through(
+        &landfall,
+        &load,
+        &faulty,
+        &[instances.clone(), vec![third.clone()]].concat(),
+    )
+    .await;
+    // One really leaves while the lists are halved: it goes when they are whole again, and it alone.
+    faulty.set(Fault::HalfList);
+    shown(&landfall, "stale").await;
+    estate.stop("stock-3").await;
+    load.at_least(100).await;
+    faulty.set(Fault::None);
+    live_again(&landfall).await;
+    endpoint(&landfall, &third, false).await;
+    for instance in &instances {
+        assert!(
+            is_endpoint(&landfall, instance).await.unwrap(),
+            "{instance} has gone too"
+        );
     }
     estate.stop("consul").await;
     shown(&landfall, "stale").await;

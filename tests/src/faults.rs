@@ -167,7 +167,8 @@ fn spoil(fault: Fault, body: Bytes) -> Bytes {
 }
 
 /// Keeps every second entry (or none) of the lists a registry answers with: Eureka's `application` and `instance`
-/// arrays, Consul's map of services and arrays of health entries. Checks and tags inside an entry stay.
+/// arrays, Consul's map of services, arrays of health entries and a node's services. Checks and tags inside an entry
+/// stay.
 fn thin(value: &mut Value, keep: usize, depth: usize) {
     match value {
         Value::Array(list) => {
@@ -180,6 +181,11 @@ fn thin(value: &mut Value, keep: usize, depth: usize) {
         }
         Value::Object(map) if map.contains_key("applications") => {
             if let Some(list) = map.get_mut("applications").and_then(|apps| apps.get_mut("application")) {
+                thin(list, keep, depth + 1);
+            }
+        }
+        Value::Object(map) if depth == 0 && map.get("Services").is_some_and(Value::is_array) => {
+            if let Some(list) = map.get_mut("Services") {
                 thin(list, keep, depth + 1);
             }
         }
@@ -216,5 +222,11 @@ mod tests {
         let mut services = json!({"consul": [], "a": ["t"], "b": []});
         thin(&mut services, usize::MAX, 0);
         assert_eq!(services, json!({"consul": []}));
+        let mut node = json!({"Node": {"Node": "n1", "Meta": {}}, "Services": [{"ID": "a"}, {"ID": "b"}]});
+        thin(&mut node, 2, 0);
+        assert_eq!(
+            node,
+            json!({"Node": {"Node": "n1", "Meta": {}}, "Services": [{"ID": "a"}]})
+        );
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn read_health(service: &std::sync::Arc<str>, body: &[u8]) -> Vec<lan
         wait: std::time::Duration::from_secs(1),
         max_watches: 1,
     };
-    match super::record::health(service, body, &scope) {
+    match super::record::health(service, body, &scope).map(|health| health.reading) {
         Ok(super::record::Reading::Service { instances, quarantined }) if quarantined.is_empty() => instances,
         other => panic!("{other:?}"),
     }

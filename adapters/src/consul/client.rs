@@ -8,7 +8,10 @@
 //!
 //! Next on the path: [`record`](super::record) reads the body.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use landfall_config::secret::SecretRef;
 use reqwest::{
@@ -17,7 +20,7 @@ use reqwest::{
 };
 use url::Url;
 
-use super::Scope;
+use super::{Scope, memory::Memory};
 use crate::registry::{ConnectError, RegistryError};
 
 /// Below this a blocking query would be a poll.
@@ -42,6 +45,8 @@ pub(super) struct Client {
     headers: HeaderMap,
     /// What is followed.
     pub(super) scope: Arc<Scope>,
+    /// What was believed last.
+    pub(super) memory: Arc<Memory>,
 }
 
 /// An answer that may be believed.
@@ -50,6 +55,8 @@ pub(super) struct Answer {
     pub(super) index: u64,
     /// The token's rights hid something.
     pub(super) filtered: bool,
+    /// When its head was here.
+    pub(super) heard: SystemTime,
     /// JSON, hopefully.
     pub(super) body: Vec<u8>,
 }
@@ -117,6 +124,7 @@ impl Client {
         base: &Url,
         token: Option<&SecretRef>,
         scope: Arc<Scope>,
+        memory: Arc<Memory>,
     ) -> Result<Self, RegistryError> {
         let denied = |what: String| RegistryError::Denied {
             address: shown(base),
@@ -135,20 +143,31 @@ impl Client {
             base: base.clone(),
             headers,
             scope,
+            memory,
         })
     }
 
     /// Which names exist, and their tags. `after` 0 answers at once.
     pub(super) async fn services(&self, after: u64) -> Result<Answer, RegistryError> {
-        self.get(&["v1", "catalog", "services"], after).await
+        self.get(&["v1", "catalog", "services"], after, None).await
     }
 
     /// A service's instances with all their checks, whatever their status. `after` 0 answers at once.
     pub(super) async fn health(&self, service: &str, after: u64) -> Result<Answer, RegistryError> {
-        self.get(&["v1", "health", "service", service], after).await
+        self.get(&["v1", "health", "service", service], after, None).await
     }
 
-    async fn get(&self, path: &[&str], after: u64) -> Result<Answer, RegistryError> {
+    /// Whether the catalog has this service id on this node. A question about one instance, so that it cannot be
+    /// answered by half.
+    pub(super) async fn on_node(&self, node: &str, id: &str) -> Result<Answer, RegistryError> {
+        // Between backquotes everything stands for itself, but for these two; then the whole node is asked for.
+        let filter = (!id.contains(['`', '\r'])).then(|| format!("ID == `{id}`"));
+        // Not /v1/catalog/node/:node, which compares our rights with ids in place of names (seen in 1.14).
+        self.get(&["v1", "catalog", "node-services", node], 0, filter.as_deref())
+            .await
+    }
+
+    async fn get(&self, path: &[&str], after: u64, filter: Option<&str>) -> Result<Answer, RegistryError> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -157,6 +176,9 @@ impl Client {
         let mut timeout = PATIENCE;
         if let Some(datacenter) = &self.scope.datacenter {
             url.query_pairs_mut().append_pair("dc", datacenter);
+        }
+        if let Some(filter) = filter {
+            url.query_pairs_mut().append_pair("filter", filter);
         }
         if after > 0 {
             let (index, wait) = (after.to_string(), self.scope.wait);
@@ -169,10 +191,10 @@ impl Client {
         }
         let request = self.http.get(url).headers(self.headers.clone()).timeout(timeout);
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let (status, headers) = (response.status(), response.headers().clone());
+        let (status, headers, heard) = (response.status(), response.headers().clone(), SystemTime::now());
         let body = self.body(response).await?;
         match status {
-            StatusCode::OK => self.judge(&asked, &headers, body),
+            StatusCode::OK => self.judge(&asked, &headers, heard, body),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(RegistryError::Denied {
                 address: shown(&self.base),
                 what: format!("{asked}: {}", quoted(&body)),
@@ -185,7 +207,13 @@ impl Client {
     }
 
     /// Whether a 200 may be believed.
-    fn judge(&self, asked: &str, headers: &HeaderMap, body: Vec<u8>) -> Result<Answer, RegistryError> {
+    fn judge(
+        &self,
+        asked: &str,
+        headers: &HeaderMap,
+        heard: SystemTime,
+        body: Vec<u8>,
+    ) -> Result<Answer, RegistryError> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let Some(index) = header("x-consul-index").and_then(|text| text.trim().parse::<u64>().ok()) else {
             let what = format!("{asked} came without the header X-Consul-Index: is this Consul's HTTP address?");
@@ -208,6 +236,7 @@ impl Client {
             // No data has index 1, so waiting for more than 1 is safe, and waiting for more than 0 is no wait.
             index: index.max(1),
             filtered: header("x-consul-results-filtered-by-acls").is_some_and(|on| on.eq_ignore_ascii_case("true")),
+            heard,
             body,
         })
     }
@@ -229,6 +258,11 @@ impl Client {
             address: shown(&self.base),
             source: chain(error).into(),
         }
+    }
+
+    /// Where it is, for people.
+    pub(super) fn address(&self) -> String {
+        shown(&self.base)
     }
 
     /// It answers, but not with what counts.

@@ -15,7 +15,12 @@
 //!
 //! Entries with a `Kind` are proxies and gateways of Consul's own mesh and are left out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use landfall_model::{Host, Instance, Port, Protocol, Status, service::DEFAULT_WEIGHT, world::Quarantined};
 use serde::{Deserialize, Deserializer};
@@ -45,6 +50,53 @@ impl Reading {
             Self::Machinery => true,
         }
     }
+
+    /// Notes in each instance when it was first heard of in this form: that of `last`, or `heard` if it has another.
+    pub(super) fn note_changes(&mut self, last: Option<&Self>, heard: Option<SystemTime>) {
+        let Self::Service { instances, .. } = self else {
+            return;
+        };
+        let known = match last {
+            Some(Self::Service { instances, .. }) => instances.as_slice(),
+            Some(Self::Machinery) | None => &[],
+        };
+        for instance in instances {
+            let before = known.binary_search_by(|known| known.id.cmp(&instance.id));
+            let before = before.ok().map(|at| &known[at]);
+            instance.changed = before.and_then(|before| before.changed);
+            if before != Some(instance) {
+                instance.changed = heard;
+            }
+        }
+    }
+}
+
+/// A health answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Health {
+    /// What it says of the service.
+    pub(super) reading: Reading,
+    /// Which of its entries make the reading.
+    pub(super) read: BTreeSet<Id>,
+    /// Every entry that says which one it is, those that are left out included.
+    pub(super) named: BTreeSet<Id>,
+    /// An entry does not even say which one it is, so nobody can tell what is missing.
+    pub(super) nameless: bool,
+}
+
+/// Which entry: Consul's ids are unique on their node alone. Shown as the instance's id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Id {
+    /// `Node.Node`.
+    pub(super) node: String,
+    /// `Service.ID`.
+    pub(super) service: String,
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.node, self.service)
+    }
 }
 
 /// The names of a catalog listing.
@@ -73,13 +125,16 @@ pub(super) fn listing(body: &[u8], scope: &Scope) -> Result<Listing, String> {
 }
 
 /// `/v1/health/service/:name`: an entry that is not understood is set aside, its siblings live.
-pub(super) fn health(service: &Arc<str>, body: &[u8], scope: &Scope) -> Result<Reading, String> {
+pub(super) fn health(service: &Arc<str>, body: &[u8], scope: &Scope) -> Result<Health, String> {
     let entries: Vec<&RawValue> = serde_json::from_slice(body)
         .map_err(|error| format!("/v1/health/service/{service} is not a list of entries: {error}"))?;
     let (mut instances, mut quarantined, mut machinery) = (Vec::new(), Vec::new(), 0);
+    let (mut read, mut named, mut nameless) = (BTreeSet::new(), BTreeSet::new(), false);
     for (position, raw) in entries.iter().enumerate() {
-        let read = serde_json::from_str::<Entry>(raw.get()).map_err(|error| error.to_string());
-        let read = read.and_then(|entry| {
+        let mut id = None;
+        let parsed = serde_json::from_str::<Entry>(raw.get()).map_err(|error| error.to_string());
+        let parsed = parsed.and_then(|entry| {
+            id = Some(entry.id());
             if !entry.service.kind.is_empty() {
                 machinery += 1;
                 Ok(None)
@@ -89,29 +144,90 @@ pub(super) fn health(service: &Arc<str>, body: &[u8], scope: &Scope) -> Result<R
                 Ok(None)
             }
         });
-        match read {
+        let id = id.or_else(|| id_of(raw));
+        match &id {
+            Some(id) => {
+                named.insert(id.clone());
+            }
+            None => nameless = true,
+        }
+        if !matches!(parsed, Ok(None)) {
+            read.extend(id.clone());
+        }
+        match parsed {
             Ok(instance) => instances.extend(instance),
             Err(reason) => quarantined.push(Quarantined {
                 service: Some(service.clone()),
-                record: id_of(raw).unwrap_or_else(|| format!("entry {position}")),
+                record: id.map_or_else(|| format!("entry {position}"), |id| id.to_string()),
                 reason,
             }),
         }
     }
-    if machinery > 0 && machinery == entries.len() {
-        return Ok(Reading::Machinery);
-    }
     // Consul promises no order, and a new order is no change.
     instances.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(Reading::Service { instances, quarantined })
+    let reading = if machinery > 0 && machinery == entries.len() {
+        Reading::Machinery
+    } else {
+        Reading::Service { instances, quarantined }
+    };
+    Ok(Health {
+        reading,
+        read,
+        named,
+        nameless,
+    })
 }
 
 /// The id of an entry that is otherwise not understood, so that its last known form can be kept.
-fn id_of(raw: &RawValue) -> Option<String> {
+fn id_of(raw: &RawValue) -> Option<Id> {
     let value: serde_json::Value = serde_json::from_str(raw.get()).ok()?;
-    let node = value.pointer("/Node/Node")?.as_str()?;
-    let id = value.pointer("/Service/ID")?.as_str()?;
-    Some(format!("{node}/{id}"))
+    let text = |path: &str| Some(value.pointer(path)?.as_str()?.to_owned());
+    Some(Id {
+        node: text("/Node/Node")?,
+        service: text("/Service/ID")?,
+    })
+}
+
+/// What the catalog has on one node.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct OnNode {
+    // Read only for being there: `null` is a node that does not exist or that our rights hide.
+    #[serde(deserialize_with = "Option::deserialize")]
+    node: Option<serde::de::IgnoredAny>,
+    #[serde(deserialize_with = "null_is_default")]
+    services: Vec<Registered>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Registered {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Service")]
+    name: String,
+}
+
+impl OnNode {
+    /// Whether it shows the node at all.
+    pub(super) fn shows_node(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// Whether that id is registered there for that service. Consul takes names as the same whatever their case.
+    pub(super) fn has(&self, id: &str, service: &str) -> bool {
+        let same = |name: &str| name.to_lowercase() == service.to_lowercase();
+        self.services.iter().any(|on| on.id == id && same(&on.name))
+    }
+}
+
+/// `/v1/catalog/node-services/:node`.
+pub(super) fn on_node(node: &str, body: &[u8]) -> Result<OnNode, String> {
+    let wrong = |why: &str| format!("/v1/catalog/node-services/{node} is not a node with its services: {why}");
+    // serde would take a list for the fields in turn.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(wrong("it is no object"));
+    }
+    serde_json::from_slice(body).map_err(|error| wrong(&error.to_string()))
 }
 
 #[derive(Deserialize)]
@@ -179,6 +295,13 @@ struct Check {
 }
 
 impl Entry {
+    fn id(&self) -> Id {
+        Id {
+            node: self.node.node.clone(),
+            service: self.service.id.clone(),
+        }
+    }
+
     fn instance(self) -> Result<Instance, String> {
         let status = self.status()?;
         let address = match self.service.address.trim() {
@@ -207,7 +330,7 @@ impl Entry {
                 .or_insert_with(|| "true".into());
         }
         Ok(Instance {
-            id: format!("{}/{}", self.node.node, self.service.id).into(),
+            id: self.id().to_string().into(),
             host: Host::parse(address),
             ports,
             status,

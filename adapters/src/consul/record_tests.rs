@@ -34,7 +34,8 @@ fn check(id: &str, status: &str) -> Value {
 }
 
 fn read(entries: &[Value], scope: &Scope) -> (Vec<Instance>, Vec<Quarantined>) {
-    match health(&"orders".into(), &serde_json::to_vec(entries).unwrap(), scope).unwrap() {
+    let health = health(&"orders".into(), &serde_json::to_vec(entries).unwrap(), scope).unwrap();
+    match health.reading {
         Reading::Service { instances, quarantined } => (instances, quarantined),
         Reading::Machinery => panic!("not a service"),
     }
@@ -208,11 +209,73 @@ fn proxies_and_gateways_are_no_instances_and_alone_no_service() {
     assert_eq!(instances.len(), 1);
     let alone = serde_json::to_vec(&[proxy]).unwrap();
     assert_eq!(
-        health(&"orders".into(), &alone, &scope(&[])).unwrap(),
+        health(&"orders".into(), &alone, &scope(&[])).unwrap().reading,
         Reading::Machinery
     );
-    let nobody = health(&"orders".into(), b"[]", &scope(&[])).unwrap();
+    let nobody = health(&"orders".into(), b"[]", &scope(&[])).unwrap().reading;
     assert!(nobody.is_nothing() && nobody != Reading::Machinery);
+}
+
+#[test]
+fn an_answer_names_all_its_entries_and_those_it_is_read_from() {
+    let entries = [
+        entry(json!({"ID": "a", "Tags": ["public"]}), json!([])),
+        entry(json!({"ID": "untagged"}), json!([])),
+        entry(json!({"ID": "proxy", "Kind": "connect-proxy"}), json!([])),
+        entry(json!({"ID": "odd", "Tags": ["public"], "Port": 99_999}), json!([])),
+    ];
+    let read = |entries: &[Value]| {
+        let health = health(
+            &"orders".into(),
+            &serde_json::to_vec(entries).unwrap(),
+            &scope(&["public"]),
+        );
+        let health = health.unwrap();
+        let texts = |ids: &BTreeSet<Id>| ids.iter().map(Id::to_string).collect::<Vec<_>>().join(" ");
+        (texts(&health.read), texts(&health.named), health.nameless)
+    };
+    assert_eq!(
+        read(&entries),
+        (
+            "n1/a n1/odd".to_owned(),
+            "n1/a n1/odd n1/proxy n1/untagged".to_owned(),
+            false
+        )
+    );
+    assert_eq!(
+        read(&[entries[0].clone(), json!({"Node": {}})]),
+        ("n1/a".to_owned(), "n1/a".to_owned(), true)
+    );
+}
+
+#[test]
+fn a_node_has_an_id_for_one_service_whatever_the_names_case() {
+    let read = |body: &str| on_node("n1", body.as_bytes()).unwrap();
+    let node = read(r#"{"Node":{"Node":"n1","Meta":null},"Services":[{"ID":"a-1","Service":"Orders","Port":80}]}"#);
+    assert!(node.shows_node() && node.has("a-1", "orders"));
+    assert!(!node.has("A-1", "orders"), "an id is its letters");
+    assert!(
+        !node.has("a-1", "stock"),
+        "registered again under another name: gone from this one"
+    );
+    assert!(!read(r#"{"Node":null,"Services":null}"#).shows_node());
+    let empty = read(r#"{"Node":{},"Services":[]}"#);
+    assert!(empty.shows_node() && !empty.has("a-1", "orders"));
+    for bad in [
+        "",
+        "<html>",
+        "[]",
+        "null",
+        "{}",
+        r#"{"Node":{}}"#,
+        r#"{"Node":{},"Services":[{}]}"#,
+        "[null,null]",
+    ] {
+        assert!(
+            on_node("n1", bad.as_bytes()).unwrap_err().contains("node-services/n1"),
+            "{bad}"
+        );
+    }
 }
 
 #[test]
@@ -254,6 +317,7 @@ proptest! {
     ) {
         let _ = health(&"x".into(), noise.as_bytes(), &scope(&[]));
         let _ = listing(noise.as_bytes(), &scope(&[]));
+        let _ = on_node("n1", noise.as_bytes());
         let mut entries: Vec<Value> = ids.iter().map(|id| entry(json!({"ID": id, "Address": id}), json!([]))).collect();
         let forward = read(&entries, &scope(&[]));
         entries.reverse();

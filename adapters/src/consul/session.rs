@@ -2,10 +2,14 @@
 //!
 //! ```text
 //! Listing ─┬ new name ──────▶ a blocking query of its own, or a place in the turn
+//!          ├ name missing, at the index that had it ──▶ half an answer: the session ends
 //!          └ name missing ──▶ its own query is asked ─┬ nothing there, nothing hidden ─▶ Gone
 //! Service ─▶ Service report                           └ otherwise ─▶ kept: the listing was not whole
 //! every name of the first listing read once ─▶ CaughtUp
 //! ```
+//!
+//! Names that an earlier session knew and that the first listing does not have are in doubt from the start: each is
+//! asked by itself before this session has caught up.
 //!
 //! Next on the path: the supervisor takes the reports.
 
@@ -18,8 +22,8 @@ use tokio::{
 
 use super::{
     client::Client,
-    record::{Listing, Reading},
-    watch::{self as tasks, News, Verdict},
+    record::Reading,
+    watch::{self as tasks, Names, News, Verdict},
 };
 use crate::registry::{Knowledge, RegistryError, Reports};
 
@@ -51,12 +55,14 @@ struct Session<'a> {
     queries: usize,
     lives: u64,
     in_turn: watch::Sender<Vec<(Arc<str>, u64)>>,
-    listed: bool,
+    /// The last listing: what stands at one index cannot change.
+    listed: Option<Names>,
     caught_up: bool,
 }
 
 /// Runs until Consul fails.
 pub(super) async fn follow(client: Arc<Client>, reports: &Reports) -> RegistryError {
+    client.memory.begin();
     let (news, mut inbox) = mpsc::channel(64);
     let (in_turn, turn) = watch::channel(Vec::new());
     let mut tasks = JoinSet::new();
@@ -72,14 +78,18 @@ pub(super) async fn follow(client: Arc<Client>, reports: &Reports) -> RegistryEr
         queries: 0,
         lives: 0,
         in_turn,
-        listed: false,
+        listed: None,
         caught_up: false,
     };
     // The session holds a sender, so the inbox never ends before an error arrives.
     while let Some(item) = inbox.recv().await {
         match item {
-            News::Listing(listing) => session.listing(listing).await,
-            News::Service(name, reading) => session.service(name, reading).await,
+            News::Listing(names) => {
+                if let Err(error) = session.listing(names).await {
+                    return error;
+                }
+            }
+            News::Service(name, reading) => session.service(name, &reading).await,
             News::Verdict(name, verdict) => session.verdict(name, verdict).await,
             News::Failed(error) => return error,
         }
@@ -90,25 +100,32 @@ pub(super) async fn follow(client: Arc<Client>, reports: &Reports) -> RegistryEr
 }
 
 impl Session<'_> {
-    async fn listing(&mut self, listing: Listing) {
-        let mut same = self.listed;
-        self.listed = true;
-        for name in &listing.names {
-            if !self.known.contains_key(name) {
-                same = false;
-                self.lives += 1;
-                let life = self.lives;
-                self.known.insert(
-                    name.clone(),
-                    Known {
-                        life,
-                        ..Known::default()
-                    },
-                );
+    async fn listing(&mut self, said: Names) -> Result<(), RegistryError> {
+        let names = &said.listing.names;
+        let lists = |name: &Arc<str>| names.binary_search(name).is_ok();
+        let mut same = self.listed.is_some();
+        match &self.listed {
+            Some(last) if last.index == said.index && !said.filtered => {
+                if let Some(lacking) = last.listing.names.iter().find(|name| !lists(name)) {
+                    let what = format!(
+                        "half an answer: /v1/catalog/services lacks `{lacking}` at index {}, at which it had it",
+                        said.index
+                    );
+                    return Err(self.client.malformed(what, b""));
+                }
+            }
+            Some(_) => {}
+            None => {
+                for name in self.client.memory.names() {
+                    self.meet(&name);
+                }
             }
         }
+        for name in names {
+            same &= !self.meet(name);
+        }
         for (name, known) in &mut self.known {
-            let missing = listing.names.binary_search(name).is_err();
+            let missing = !lists(name);
             if missing && !known.in_doubt {
                 known.in_doubt = true;
                 self.tasks
@@ -116,13 +133,29 @@ impl Session<'_> {
             }
             same &= !missing;
         }
+        self.listed = Some(said);
         self.share_queries();
         if same && self.caught_up {
             self.reports.send(Knowledge::Confirmed).await;
         }
+        Ok(())
     }
 
-    async fn service(&mut self, name: Arc<str>, reading: Reading) {
+    /// Whether the name is new.
+    fn meet(&mut self, name: &Arc<str>) -> bool {
+        if self.known.contains_key(name) {
+            return false;
+        }
+        self.lives += 1;
+        let known = Known {
+            life: self.lives,
+            ..Known::default()
+        };
+        self.known.insert(name.clone(), known);
+        true
+    }
+
+    async fn service(&mut self, name: Arc<str>, reading: &Reading) {
         // A reading that was on its way when its service was found gone: the catalog speaks again if it is back.
         let Some(known) = self.known.get_mut(&name) else {
             return;
@@ -135,8 +168,8 @@ impl Session<'_> {
                 self.reports
                     .send(Knowledge::Service {
                         name,
-                        instances,
-                        quarantined,
+                        instances: instances.clone(),
+                        quarantined: quarantined.clone(),
                         changed,
                     })
                     .await;
@@ -158,6 +191,7 @@ impl Session<'_> {
                         tracing::warn!(service = %name, "kept, although Consul's catalog does not list it: it has instances");
                     }
                 }
+                self.share_queries();
             }
             Verdict::Gone => {
                 let Some(known) = self.known.remove(&name) else {
@@ -167,6 +201,7 @@ impl Session<'_> {
                     query.abort();
                     self.queries -= 1;
                 }
+                self.client.memory.forget(&name);
                 self.share_queries();
                 if known.reported {
                     self.reports.send(Knowledge::Gone { name }).await;
@@ -175,10 +210,12 @@ impl Session<'_> {
         }
     }
 
-    /// Every name gets a blocking query while there are any; the rest is asked in turn.
+    /// Every name gets a blocking query while there are any; the rest is asked in turn. Not those that this session
+    /// knows by memory alone: it has to be seen first whether they are there.
     fn share_queries(&mut self) {
         let limit = self.client.scope.max_watches;
-        for (name, known) in self.known.iter_mut().filter(|(_, known)| known.query.is_none()) {
+        let waits = |known: &Known| known.query.is_none() && (known.read || !known.in_doubt);
+        for (name, known) in self.known.iter_mut().filter(|(_, known)| waits(known)) {
             if self.queries >= limit {
                 break;
             }
@@ -186,7 +223,7 @@ impl Session<'_> {
             known.query = Some(self.tasks.spawn(watch));
             self.queries += 1;
         }
-        let rest = self.known.iter().filter(|(_, known)| known.query.is_none());
+        let rest = self.known.iter().filter(|(_, known)| waits(known));
         let rest: Vec<_> = rest.map(|(name, known)| (name.clone(), known.life)).collect();
         self.in_turn.send_if_modified(|names| {
             let modified = *names != rest;
@@ -196,7 +233,7 @@ impl Session<'_> {
     }
 
     async fn catch_up(&mut self) {
-        if self.listed && !self.caught_up && self.known.values().all(|known| known.read) {
+        if self.listed.is_some() && !self.caught_up && self.known.values().all(|known| known.read) {
             self.caught_up = true;
             self.reports.send(Knowledge::CaughtUp).await;
         }

@@ -32,6 +32,10 @@ struct Script {
     services: BTreeMap<String, Vec<Value>>,
     /// Names that the catalog forgets.
     unlisted: Vec<String>,
+    /// Instances that health answers leave out.
+    lost: Vec<&'static str>,
+    /// Nodes that the token does not see.
+    hidden: Vec<&'static str>,
     headers: Vec<(&'static str, String)>,
     /// Instead of any answer.
     fault: Option<(StatusCode, String)>,
@@ -52,6 +56,8 @@ impl World {
             index: 10,
             services: BTreeMap::from([("consul".to_owned(), vec![])]),
             unlisted: vec![],
+            lost: vec![],
+            hidden: vec![],
             headers: vec![("x-consul-knownleader", "true".to_owned())],
             fault: None,
             nervous: false,
@@ -75,9 +81,16 @@ impl World {
         });
     }
 
+    /// As a change, but the index stays: no Consul does that.
+    fn contradict(&self, change: impl FnOnce(&mut Script)) {
+        self.script.send_modify(change);
+    }
+
+    /// Ids of the form `id@node`; without a node it is `n1`.
     fn set(&self, service: &str, ids: &[(&str, &str)]) {
         let entries = ids.iter().map(|(id, status)| {
-            json!({"Node": {"Node": "n1", "Address": "10.0.0.1"},
+            let (id, node) = id.split_once('@').unwrap_or((id, "n1"));
+            json!({"Node": {"Node": node, "Address": "10.0.0.1"},
                    "Service": {"ID": id, "Service": service, "Port": 80},
                    "Checks": [{"CheckID": "c", "Status": status}]})
         });
@@ -122,9 +135,33 @@ async fn answer(
     if let Some(fault) = script.fault {
         return fault.into_response();
     }
-    let body = match path.strip_prefix("/v1/health/service/") {
-        Some(name) => json!(script.services.get(name).cloned().unwrap_or_default()),
-        None => {
+    let mut hides = false;
+    let body = match (
+        path.strip_prefix("/v1/health/service/"),
+        path.strip_prefix("/v1/catalog/node-services/"),
+    ) {
+        (Some(name), _) => {
+            let mut entries = script.services.get(name).cloned().unwrap_or_default();
+            entries.retain(|entry| !script.lost.iter().any(|id| entry["Service"]["ID"] == *id));
+            let all = entries.len();
+            entries.retain(|entry| !script.hidden.iter().any(|node| entry["Node"]["Node"] == *node));
+            hides = entries.len() < all;
+            json!(entries)
+        }
+        (None, Some(node)) if script.hidden.contains(&node) => {
+            hides = true;
+            json!({"Node": null, "Services": null})
+        }
+        (None, Some(node)) => {
+            let filter = query.get("filter").map(String::as_str).unwrap_or_default();
+            let entries = script.services.values().flatten().filter(|entry| {
+                let id = entry["Service"]["ID"].as_str().unwrap_or_default();
+                entry["Node"]["Node"] == node && filter == format!("ID == `{id}`")
+            });
+            let services: Vec<&Value> = entries.map(|entry| &entry["Service"]).collect();
+            json!({"Node": {"Node": node}, "Services": services})
+        }
+        (None, None) => {
             let listed = script.services.keys().filter(|name| !script.unlisted.contains(name));
             json!(listed.map(|name| (name.clone(), json!([]))).collect::<BTreeMap<_, _>>())
         }
@@ -133,6 +170,10 @@ async fn answer(
     let headers = [("x-consul-index", script.index.to_string())];
     for (name, value) in headers.into_iter().chain(script.headers) {
         response.headers_mut().insert(name, value.parse().unwrap());
+    }
+    if hides {
+        let name = "x-consul-results-filtered-by-acls";
+        response.headers_mut().insert(name, "true".parse().unwrap());
     }
     if path.starts_with("/v1/health/") && index > 0 {
         // As Consul 1.14 does it: the streaming backend knows no leader and does not say what it hid.
@@ -154,7 +195,12 @@ impl Followed {
     fn start(address: &str, change: impl FnOnce(&mut Value)) -> Self {
         let mut spec = json!({"address": address, "wait": "2s"});
         change(&mut spec);
-        let consul = Consul::new(&serde_json::from_value(spec).unwrap()).unwrap();
+        Self::once_more(&Arc::new(Consul::new(&serde_json::from_value(spec).unwrap()).unwrap()))
+    }
+
+    /// A session of a registry that may have had others.
+    fn once_more(consul: &Arc<Consul>) -> Self {
+        let consul = consul.clone();
         let (reports, inbox) = Reports::channel(64);
         let session = tokio::spawn(async move { consul.follow(&reports).await });
         Self { inbox, session }
@@ -433,10 +479,13 @@ async fn a_slow_consul_is_waited_for_and_a_changed_status_is_seen() {
     world.change(|script| script.slow = Duration::from_millis(300));
     let mut followed = Followed::start(&address, |_| {});
     followed.until_caught_up().await;
+    let told = std::time::SystemTime::now();
     world.set("orders", &[("a", "critical")]);
     match followed.next().await {
         Knowledge::Service { instances, changed, .. } => {
             assert_eq!((instances[0].status, changed), (Status::Critical, None));
+            let heard = instances[0].changed.expect("when it was heard of");
+            assert!(heard >= told, "not before it was told, though the answer was slow");
         }
         other => panic!("{other:?}"),
     }
@@ -463,3 +512,5 @@ fn an_address_that_cannot_be_one_is_refused_without_its_password() {
     let spec = serde_json::from_value(json!({"address": "https://c.example/consul/", "token": "env:LANDFALL_NO_SUCH"}));
     assert!(matches!(Consul::new(&spec.unwrap()), Err(ConnectError::Secret(_))));
 }
+
+mod evidence;

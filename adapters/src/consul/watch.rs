@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     client::{Answer, Client},
+    evidence,
     index::Index,
     record::{self, Listing, Reading},
 };
@@ -28,13 +29,23 @@ const SHORTEST_TURN: Duration = Duration::from_millis(250);
 /// What a task learnt.
 pub(super) enum News {
     /// The names that exist.
-    Listing(Listing),
+    Listing(Names),
     /// A service's first reading, or one that differs from the last.
-    Service(Arc<str>, Reading),
+    Service(Arc<str>, Arc<Reading>),
     /// Asked because the catalog does not list it any more: is it gone?
     Verdict(Arc<str>, Verdict),
     /// The session is over.
     Failed(RegistryError),
+}
+
+/// The names that exist, and what is known of the answer that says so.
+pub(super) struct Names {
+    /// The names.
+    pub(super) listing: Listing,
+    /// Of the answer.
+    pub(super) index: u64,
+    /// Our rights hid something.
+    pub(super) filtered: bool,
 }
 
 /// Whether a service that the catalog does not list is gone.
@@ -57,8 +68,9 @@ pub(super) async fn catalog(client: Arc<Client>, news: Outbox) {
             .await
             .and_then(|answer| listing(&client, answer))
         {
-            Ok((number, listing)) => {
-                tell(&news, News::Listing(listing)).await;
+            Ok(names) => {
+                let number = names.index;
+                tell(&news, News::Listing(names)).await;
                 index.take(number, asked.elapsed())
             }
             Err(error) => return tell(&news, News::Failed(error)).await,
@@ -74,7 +86,7 @@ pub(super) async fn pulse(client: Arc<Client>, news: Outbox) {
     loop {
         times.tick().await;
         match client.services(0).await.and_then(|answer| listing(&client, answer)) {
-            Ok((_, listing)) => tell(&news, News::Listing(listing)).await,
+            Ok(names) => tell(&news, News::Listing(names)).await,
             Err(error) => return tell(&news, News::Failed(error)).await,
         }
     }
@@ -85,14 +97,14 @@ pub(super) async fn service(client: Arc<Client>, name: Arc<str>, news: Outbox) {
     let (mut index, mut last) = (Index::default(), None);
     loop {
         let asked = Instant::now();
-        let pause = match read(&client, &name, index.after()).await {
-            Ok((number, reading)) => {
+        let pause = match evidence::read(&client, &name, index.after()).await {
+            Ok(believed) => {
                 // A return is no proof of change: an output text, a node's check, another service's end.
-                if last.as_ref() != Some(&reading) {
-                    last = Some(reading.clone());
-                    tell(&news, News::Service(name.clone(), reading)).await;
+                if last.as_ref() != Some(&believed.reading) {
+                    last = Some(believed.reading.clone());
+                    tell(&news, News::Service(name.clone(), believed.reading)).await;
                 }
-                index.take(number, asked.elapsed())
+                index.take(believed.index, asked.elapsed())
             }
             Err(error) => return tell(&news, News::Failed(error)).await,
         };
@@ -103,7 +115,7 @@ pub(super) async fn service(client: Arc<Client>, name: Arc<str>, news: Outbox) {
 /// Asks the services that have no blocking query of their own, in turn. The number beside a name tells
 /// two lives of it apart: what was read of the first says nothing about the second.
 pub(super) async fn turn(client: Arc<Client>, mut names: watch::Receiver<Vec<(Arc<str>, u64)>>, news: Outbox) {
-    let mut last: BTreeMap<(Arc<str>, u64), Reading> = BTreeMap::new();
+    let mut last: BTreeMap<(Arc<str>, u64), Arc<Reading>> = BTreeMap::new();
     loop {
         let round = names.borrow_and_update().clone();
         if round.is_empty() {
@@ -120,13 +132,13 @@ pub(super) async fn turn(client: Arc<Client>, mut names: watch::Receiver<Vec<(Ar
             key
         });
         let client = &client;
-        let answers = asks.map(|key| async move { (read(client, &key.0, 0).await, key) });
+        let answers = asks.map(|key| async move { (evidence::read(client, &key.0, 0).await, key) });
         let mut answers = std::pin::pin!(answers.buffer_unordered(TURN_AT_ONCE));
         while let Some((answer, key)) = answers.next().await {
             match answer {
-                Ok((_, reading)) if last.get(&key) != Some(&reading) => {
-                    last.insert(key.clone(), reading.clone());
-                    tell(&news, News::Service(key.0, reading)).await;
+                Ok(believed) if last.get(&key) != Some(&believed.reading) => {
+                    last.insert(key.clone(), believed.reading.clone());
+                    tell(&news, News::Service(key.0, believed.reading)).await;
                 }
                 Ok(_) => {}
                 Err(error) => return tell(&news, News::Failed(error)).await,
@@ -138,17 +150,13 @@ pub(super) async fn turn(client: Arc<Client>, mut names: watch::Receiver<Vec<(Ar
 
 /// Asks a service that the catalog does not list any more.
 pub(super) async fn verdict(client: Arc<Client>, name: Arc<str>, news: Outbox) {
-    let answer = match client.health(&name, 0).await {
-        Ok(answer) => answer,
-        Err(error) => return tell(&news, News::Failed(error)).await,
-    };
-    match record::health(&name, &answer.body, &client.scope) {
-        Ok(reading) => {
-            let gone = reading.is_nothing() && !answer.filtered;
+    match evidence::read(&client, &name, 0).await {
+        Ok(believed) => {
+            let gone = believed.reading.is_nothing() && !believed.filtered;
             let verdict = if gone { Verdict::Gone } else { Verdict::Kept };
             tell(&news, News::Verdict(name, verdict)).await;
         }
-        Err(what) => tell(&news, News::Failed(client.malformed(what, &answer.body))).await,
+        Err(error) => tell(&news, News::Failed(error)).await,
     }
 }
 
@@ -157,10 +165,19 @@ async fn tell(news: &Outbox, item: News) {
     let _ = news.send(item).await;
 }
 
-fn listing(client: &Client, answer: Answer) -> Result<(u64, Listing), RegistryError> {
+fn listing(client: &Client, answer: Answer) -> Result<Names, RegistryError> {
     let listing = record::listing(&answer.body, &client.scope).map_err(|what| client.malformed(what, &answer.body))?;
     match (listing.any, answer.filtered) {
-        (true, _) => Ok((answer.index, listing)),
+        (true, filtered) => {
+            if filtered {
+                client.memory.note_part(&client.address(), "/v1/catalog/services");
+            }
+            Ok(Names {
+                listing,
+                index: answer.index,
+                filtered,
+            })
+        }
         (false, true) => {
             let what = "the token sees no service at all: it needs service:read".to_owned();
             Err(client.denied(what))
@@ -172,26 +189,4 @@ fn listing(client: &Client, answer: Answer) -> Result<(u64, Listing), RegistryEr
                 .to_owned(),
         )),
     }
-}
-
-async fn read(client: &Client, name: &Arc<str>, after: u64) -> Result<(u64, Reading), RegistryError> {
-    let mut answer = client.health(name, after).await?;
-    let convert = |answer: &Answer| {
-        record::health(name, &answer.body, &client.scope).map_err(|what| client.malformed(what, &answer.body))
-    };
-    let mut reading = convert(&answer)?;
-    if reading.is_nothing() && after > 0 {
-        // The streaming backend does not say when our rights hid something. A query that does not wait does.
-        answer = Answer {
-            index: answer.index,
-            ..client.health(name, 0).await?
-        };
-        reading = convert(&answer)?;
-    }
-    if answer.filtered && reading.is_nothing() {
-        // Empty because of our rights is not empty.
-        let what = format!("the token hides every instance of `{name}`: it needs node:read and service:read");
-        return Err(client.denied(what));
-    }
-    Ok((answer.index, reading))
 }

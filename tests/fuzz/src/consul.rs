@@ -11,7 +11,7 @@ struct Scope {
     exclude: Vec<String>,
 }
 
-/// A listing of names and a health answer.
+/// A listing of names, a health answer and a node.
 pub fn read(body: &[u8]) {
     for tags in [vec![], vec!["v1".to_owned()]] {
         let scope = Scope {
@@ -26,12 +26,16 @@ pub fn read(body: &[u8]) {
                     .any(|name| &**name == "consul" || &**name == "hidden")
             );
         }
-        if let Ok(reading) = record::health(&Arc::from("orders"), body, &scope) {
-            let _ = reading.is_nothing();
-            if let record::Reading::Service { instances, .. } = &reading {
+        if let Ok(health) = record::health(&Arc::from("orders"), body, &scope) {
+            let _ = health.reading.is_nothing();
+            assert!(health.read.is_subset(&health.named));
+            if let record::Reading::Service { instances, .. } = &health.reading {
                 assert!(instances.is_sorted_by(|a, b| a.id <= b.id));
                 crate::well_formed(instances);
             }
         }
+    }
+    if let Ok(node) = record::on_node("n1", body) {
+        let _ = (node.shows_node(), node.has("a", "b"));
     }
 }
