@@ -62,7 +62,7 @@ struct EndpointState {
     zone: Option<Arc<str>>,
     /// Registry, service and instance id that it came from.
     origin: Origin,
-    /// When the registry says the instance changed.
+    /// When the registry says the instance changed; of Consul, which does not say, when it told us.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<String>,
     /// Absent where the process carries no traffic.
@@ -188,7 +188,7 @@ fn endpoint(endpoint: &Endpoint, all: f64, figures: Option<&EndpointFigures>) ->
         share_percent: (f64::from(endpoint.weight) / all * 10_000.0).round() / 100.0,
         zone: endpoint.zone.clone(),
         origin: endpoint.origin.clone(),
-        changed: endpoint.changed.map(time),
+        changed: endpoint.changed.map(|change| time(change.at)),
         live: figures.map(Live::new),
     }
 }

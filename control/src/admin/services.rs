@@ -65,7 +65,7 @@ pub struct InstanceState {
     /// Values of keys that sound like secrets are left out.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<Arc<str>, Arc<str>>,
-    /// When the registry says it last changed.
+    /// When the registry says it last changed; of Consul, which does not say, when it told us.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<String>,
     /// Whether it may get calls; `/api/v1/why` tells the reason.

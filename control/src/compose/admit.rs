@@ -9,7 +9,9 @@ use std::{
 };
 
 use landfall_model::{
-    Endpoint, Host, Instance, Origin, Port, Protocol, ServiceId, Serving, Status, rules::TrafficPolicy,
+    Endpoint, Host, Instance, Origin, Port, Protocol, ServiceId, Serving, Status,
+    rules::TrafficPolicy,
+    snapshot::{Change, Since},
 };
 
 use crate::resolve::Names;
@@ -119,12 +121,14 @@ pub fn protocol_text(protocol: Protocol) -> &'static str {
 /// The endpoints of an instance: one for an address, one for each address of a name. Never empty.
 ///
 /// The addresses of a name divide the instance's weight, so a name with three addresses gets no more than its share.
+/// `since` is by whose word the instance has changed when it says so.
 pub fn admit(
     service: &ServiceId,
     instance: &Instance,
     asked: Option<u16>,
     policy: &TrafficPolicy,
     names: &Names,
+    since: Since,
 ) -> Result<Vec<Endpoint>, LeftOut> {
     if instance.status.serving() != Serving::Yes {
         return Err(LeftOut::Status(instance.status));
@@ -153,7 +157,7 @@ pub fn admit(
                 service: service.name.clone(),
                 instance: instance.id.clone(),
             },
-            changed: instance.changed,
+            changed: instance.changed.map(|at| Change { at, since }),
         })
         .collect())
 }

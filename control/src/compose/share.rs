@@ -38,10 +38,11 @@ pub fn cluster(inputs: &Inputs<'_>, id: &ClusterId, old: Option<&Arc<Cluster>>) 
                 .world
                 .service(&member.service)
                 .map(|view| &view.service.instances);
+            let since = inputs.world.since(&member.service);
             let admitted = instances
                 .into_iter()
                 .flatten()
-                .flat_map(|instance| admit(&member.service, instance, id.port, &policy, inputs.names))
+                .flat_map(|instance| admit(&member.service, instance, id.port, &policy, inputs.names, since))
                 .flatten();
             for endpoint in admitted {
                 let weight = endpoint.weight;

@@ -114,7 +114,8 @@ pub fn reasons(inputs: &Inputs<'_>, snapshot: &Snapshot, service: &ServiceId) ->
 }
 
 fn verdict(inputs: &Inputs<'_>, cluster: &Cluster, weight: u32, service: &ServiceId, instance: &Instance) -> Verdict {
-    let endpoints = match admit(service, instance, cluster.id.port, &cluster.policy, inputs.names) {
+    let since = inputs.world.since(service);
+    let endpoints = match admit(service, instance, cluster.id.port, &cluster.policy, inputs.names, since) {
         Ok(endpoints) => endpoints,
         Err(reason) => return Verdict::LeftOut(reason),
     };
@@ -136,7 +137,14 @@ fn verdict(inputs: &Inputs<'_>, cluster: &Cluster, weight: u32, service: &Servic
 
 fn unreferenced(inputs: &Inputs<'_>, service: &ServiceId, instance: &Instance) -> Verdict {
     let policy = policy::of(inputs.rules, &ClusterTarget::Service(service.clone()));
-    match admit(service, instance, None, &policy, inputs.names) {
+    match admit(
+        service,
+        instance,
+        None,
+        &policy,
+        inputs.names,
+        inputs.world.since(service),
+    ) {
         // Names are looked up for services in use only, so this one would say nothing.
         Ok(_) | Err(LeftOut::NotLookedUp(_)) => Verdict::NotReferenced,
         Err(reason) => Verdict::LeftOut(reason),

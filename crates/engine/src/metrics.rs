@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use landfall_model::{ClusterId, rules::BackendRef};
+use landfall_model::{ClusterId, rules::BackendRef, snapshot::Since};
 
 pub mod counter;
 pub mod histogram;
@@ -32,7 +32,9 @@ pub struct Metrics {
     /// Calls that no rule took: no listener, no route, misdirected, refused.
     pub unrouted: Arc<RouteMetrics>,
     /// From a registry's own change of an instance to the moment calls could use it.
-    pub change_to_first_use: Histogram,
+    registry_to_first_use: Histogram,
+    /// From the registry's answer that told of a change to the moment calls could use the instance.
+    answer_to_first_use: Histogram,
     /// Access log lines that were dropped because the writer could not keep up.
     pub access_log_dropped: Arc<Counter>,
     /// Connections taken by listeners.
@@ -78,9 +80,17 @@ impl Metrics {
         series.clusters.retain(|_, held| Arc::strong_count(held) > 1);
     }
 
-    /// An instance that its registry changed `delay` ago can be used from now on.
-    pub fn first_use(&self, delay: Duration) {
-        self.change_to_first_use.observe(delay);
+    /// An instance whose change is `delay` ago can be used from now on.
+    pub fn first_use(&self, since: Since, delay: Duration) {
+        self.change_to_first_use(since).observe(delay);
+    }
+
+    /// From a change of an instance to the moment calls could use it.
+    pub fn change_to_first_use(&self, since: Since) -> &Histogram {
+        match since {
+            Since::Registry => &self.registry_to_first_use,
+            Since::Answer => &self.answer_to_first_use,
+        }
     }
 
     fn series(&self) -> MutexGuard<'_, Series> {

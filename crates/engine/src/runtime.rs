@@ -301,7 +301,7 @@ fn note_first_uses(
         }
         for member in cluster.members() {
             // What had changed before this process knew anything is not a delay of ours.
-            let Some(changed) = member.endpoint.changed.filter(|changed| *changed >= first) else {
+            let Some(changed) = member.endpoint.changed.filter(|changed| changed.at >= first) else {
                 continue;
             };
             let seen = before.is_some_and(|before| {
@@ -312,7 +312,7 @@ fn note_first_uses(
             });
             if !seen {
                 // Another host's clock may be ahead of ours; that reads as no delay.
-                metrics.first_use(now.duration_since(changed).unwrap_or_default());
+                metrics.first_use(changed.since, now.duration_since(changed.at).unwrap_or_default());
             }
         }
     }

@@ -167,7 +167,8 @@ pub struct Instance {
     /// The registry's metadata, tags and parameters, in its own keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<Arc<str>, Arc<str>>,
-    /// When the registry says this record last changed, by its own clock.
+    /// When this record last changed: by the registry's own clock; if it stamps nothing
+    /// ([`RegistryView::since`](crate::RegistryView::since)), when its answer that told of it was here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<SystemTime>,
 }

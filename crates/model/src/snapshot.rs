@@ -97,7 +97,25 @@ pub struct Endpoint {
     pub zone: Option<Arc<str>>,
     /// Where this endpoint came from.
     pub origin: Origin,
-    /// When the registry says the instance changed: the start of the delay that is measured to the data path.
+    /// When the instance changed: the start of the delay that is measured to the data path.
     #[serde(skip)]
-    pub changed: Option<SystemTime>,
+    pub changed: Option<Change>,
+}
+
+/// A change of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When.
+    pub at: SystemTime,
+    /// By whose word.
+    pub since: Since,
+}
+
+/// What a delay is counted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Since {
+    /// The change itself, by the clock of the registry or of who registered: the whole delay.
+    Registry,
+    /// The arrival of the registry's answer that told of it, by our clock: our part of the delay.
+    Answer,
 }

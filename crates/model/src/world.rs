@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{RegistryName, Service, ServiceId};
+use crate::{RegistryName, Service, ServiceId, snapshot::Since};
 
 /// All registries at one moment. Cheap to clone and to compare: the parts are shared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -24,6 +24,12 @@ impl World {
             .services
             .get(&*id.name)
             .map(Arc::as_ref)
+    }
+
+    /// By whose word the instances of that service have changed when they say so.
+    pub fn since(&self, id: &ServiceId) -> Since {
+        let registry = self.registries.get(&id.registry);
+        registry.map_or(Since::Registry, |registry| registry.since())
     }
 }
 
@@ -55,6 +61,14 @@ impl RegistryView {
     /// Whether its services may be used: it has caught up, or its last good view is loaded.
     pub fn is_ready(&self) -> bool {
         self.caught_up.is_some() || self.last_good.is_some()
+    }
+
+    /// By whose word its instances have changed when they say so. Consul stamps no change of a record.
+    pub fn since(&self) -> Since {
+        match self.kind {
+            "consul" => Since::Answer,
+            _ => Since::Registry,
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use landfall_model::snapshot::Since;
+
 use super::{
     Metrics,
     histogram::{BOUNDS, Reading},
@@ -56,9 +58,13 @@ impl Metrics {
         text.family(
             name,
             "histogram",
-            "From a registry's own change of an instance to the moment calls could use it.",
+            "From an instance's change to the moment calls could use it; since the registry's own time of the \
+             change, or since its answer told of it where it stamps none (Consul).",
         );
-        text.histogram(name, "", &self.change_to_first_use.read());
+        for (label, since) in [("registry", Since::Registry), ("answer", Since::Answer)] {
+            let labels = format!("since=\"{label}\"");
+            text.histogram(name, &labels, &self.change_to_first_use(since).read());
+        }
     }
 
     fn render_routes(&self, text: &mut Text<'_>) {

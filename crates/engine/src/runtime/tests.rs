@@ -6,6 +6,7 @@ use std::{
 use landfall_model::{
     Cluster,
     rules::{Filter, HeaderEdits, Listener, Timeouts, TrafficPolicy},
+    snapshot::{Change, Since},
 };
 
 use super::*;
@@ -124,24 +125,41 @@ fn the_delay_from_a_registrys_change_is_measured_once_and_not_for_the_past() {
         vec![route("one", &[], &web(), vec![rule(vec![prefix("/")], "v1")])],
     );
     let metrics: Arc<Metrics> = Arc::default();
-    let count = || metrics.change_to_first_use.read().count();
+    let counts = || {
+        let count = |since| metrics.change_to_first_use(since).read().count();
+        (count(Since::Registry), count(Since::Answer))
+    };
     let before = Runtime::compile(Arc::new(first.clone()), None, &metrics);
-    let changed = |changed| {
+    let changed = |changed, since| {
         let mut endpoint = (*endpoint(9, 100)).clone();
-        endpoint.changed = Some(changed);
+        endpoint.changed = Some(Change { at: changed, since });
         cluster("v1", vec![Arc::new(endpoint)], TrafficPolicy::default())
     };
     let old = Runtime::compile(
-        with_cluster(first.clone(), changed(UNIX_EPOCH)),
+        with_cluster(first.clone(), changed(UNIX_EPOCH, Since::Registry)),
         Some(&before),
         &metrics,
     );
-    assert_eq!(count(), 0, "it had changed before this process knew anything");
+    assert_eq!(counts(), (0, 0), "it had changed before this process knew anything");
     let now = SystemTime::now();
-    let new = Runtime::compile(with_cluster(first.clone(), changed(now)), Some(&old), &metrics);
-    assert_eq!(count(), 1);
-    let same = Runtime::compile(with_cluster(first, changed(now)), Some(&new), &metrics);
-    assert_eq!((count(), same.version()), (1, 2));
+    let new = Runtime::compile(
+        with_cluster(first.clone(), changed(now, Since::Registry)),
+        Some(&old),
+        &metrics,
+    );
+    assert_eq!(counts(), (1, 0));
+    let same = Runtime::compile(
+        with_cluster(first.clone(), changed(now, Since::Registry)),
+        Some(&new),
+        &metrics,
+    );
+    assert_eq!((counts(), same.version()), ((1, 0), 2));
+    Runtime::compile(with_cluster(first, changed(now, Since::Answer)), Some(&same), &metrics);
+    assert_eq!(
+        counts(),
+        (1, 1),
+        "what the registry stamps and what it only tells are not mixed"
+    );
 }
 
 #[test]
@@ -198,7 +216,8 @@ fn rendered_figures_are_well_formed() {
         "landfall_upstream_in_flight{cluster=\"v1\"} 1",
         "landfall_endpoints{cluster=\"v1\"} 1",
         "landfall_requests_in_flight{route=\"default/o\\\"ne\",rule=\"0\"} 0",
-        "landfall_change_to_first_use_seconds_count 0",
+        "landfall_change_to_first_use_seconds_count{since=\"registry\"} 0",
+        "landfall_change_to_first_use_seconds_count{since=\"answer\"} 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
