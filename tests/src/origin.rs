@@ -3,10 +3,10 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -29,6 +29,7 @@ pub struct Origin {
 struct Behaviour {
     name: String,
     calls: AtomicU64,
+    times: Mutex<Option<[Instant; 2]>>,
     status: AtomicU64,
     delay_millis: AtomicU64,
 }
@@ -46,6 +47,7 @@ impl Origin {
         let state = Arc::new(Behaviour {
             name: name.to_owned(),
             calls: AtomicU64::new(0),
+            times: Mutex::default(),
             status: AtomicU64::new(200),
             delay_millis: AtomicU64::new(0),
         });
@@ -63,6 +65,11 @@ impl Origin {
     /// Calls answered so far.
     pub fn calls(&self) -> u64 {
         self.state.calls.load(Relaxed)
+    }
+
+    /// When the first and the last call arrived, if any did.
+    pub fn first_and_last(&self) -> Option<[Instant; 2]> {
+        *self.state.times.lock().expect("no panic while held")
     }
 
     /// The status of further answers.
@@ -86,6 +93,8 @@ impl Drop for Origin {
 
 async fn answer(State(state): State<Arc<Behaviour>>, request: Request) -> Response {
     state.calls.fetch_add(1, Relaxed);
+    let now = Instant::now();
+    state.times.lock().expect("no panic while held").get_or_insert([now; 2])[1] = now;
     let delay = state.delay_millis.load(Relaxed);
     if delay > 0 {
         tokio::time::sleep(Duration::from_millis(delay)).await;
