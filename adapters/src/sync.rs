@@ -47,18 +47,27 @@
 //! by induction over the length of paths there is exactly one fixed point, however many clusters write, in
 //! whatever order they see each other's records; and a path that never has a registry twice is no loop.
 //!
-//! Next on the path: [`planner`], then `run` which writes what was planned through a
+//! Next on the path: [`planner`], then [`run`] which writes what was planned through a
 //! [`Publisher`](crate::publish::Publisher).
 
 mod diff;
 mod edge;
+mod ledger;
+mod metrics;
+mod pace;
 pub mod plan;
 pub mod planner;
+pub mod run;
 mod settle;
 mod stand;
+pub mod status;
+mod target;
 
+pub use metrics::Metrics;
 pub use plan::{Conflict, ConflictKind, Held, HeldWhy, LeftOut, LeftOutWhy, Plan, TargetPlan, Write};
 pub use planner::{Input, Memory, Pending, Planner, Rejected, Written};
+pub use run::{ApplyError, Connect, RegistrySync, SyncOptions};
+pub use status::{SyncState, SyncStatus, TargetState, TargetStatus};
 
 #[cfg(test)]
 mod tests;

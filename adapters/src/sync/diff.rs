@@ -13,7 +13,7 @@ use std::{
 };
 
 use landfall_config::kinds::registry_sync::SyncMode;
-use landfall_model::{Origin, RegistryName, RegistryView, world::Session};
+use landfall_model::{Instance, Origin, RegistryName, RegistryView, world::Session};
 
 use super::{
     edge::Edges,
@@ -22,7 +22,7 @@ use super::{
     settle::{Settled, Wanted},
     stand::{Author, Seen, Standings},
 };
-use crate::publish::{Key, Provenance, mark};
+use crate::publish::{Key, Mark, Provenance, Record, Shaped, mark};
 
 /// Fewer removals than this are no mass removal, whatever their share.
 const FEW: usize = 3;
@@ -41,6 +41,8 @@ pub(super) struct Ground<'a> {
 struct There {
     /// Seen, or written just now. Else the ledger alone knows it: the target has lost it.
     is_seen: bool,
+    /// As it is seen.
+    instance: Option<Arc<Instance>>,
     /// `None`: its marks were lost, and the ledger does not say.
     digest: Option<Arc<str>>,
     origin: Origin,
@@ -108,6 +110,7 @@ impl Ground<'_> {
         for (key, written) in &self.memory.ledger {
             let record = There {
                 is_seen: self.memory.pending.get(key) == Some(&Pending::Put),
+                instance: None,
                 digest: Some(written.digest.clone()),
                 origin: written.origin.clone(),
                 path: written.path.clone(),
@@ -129,6 +132,7 @@ impl Ground<'_> {
                     }
                     let record = There {
                         is_seen: true,
+                        instance: Some(seen.instance.clone()),
                         digest: mark::digest_in(seen.instance).cloned(),
                         origin: mark.origin.clone(),
                         path: mark.path.as_slice().into(),
@@ -140,6 +144,7 @@ impl Ground<'_> {
                 Provenance::Unmarked(_) => {
                     if let Some(known) = there.get_mut(&key()) {
                         known.is_seen = true;
+                        known.instance = Some(seen.instance.clone());
                     }
                 }
             }
@@ -162,7 +167,7 @@ impl Ground<'_> {
         let was_applied = there.as_ref().is_some_and(is_same);
         let is_there = there.as_ref().is_some_and(|there| there.is_seen);
         if is_there && was_applied {
-            plan.kept.push((*wanted.shaped).clone());
+            plan.kept.push(wanted.shaped.clone());
             return;
         }
         let action = if is_there { "change" } else { "add" };
@@ -177,6 +182,7 @@ impl Ground<'_> {
             && rejected.digest == wanted.shaped.digest
         {
             plan.held.push(held(HeldWhy::Rejected, rejected.reason.clone()));
+            plan.retained.extend(there.and_then(|there| self.retained(key, &there)));
             return;
         }
         if self.view().is_none_or(|view| view.caught_up.is_none()) {
@@ -185,7 +191,12 @@ impl Ground<'_> {
                 self.target
             );
             plan.held.push(held(HeldWhy::TargetNotReady, reason));
+            plan.retained.extend(there.and_then(|there| self.retained(key, &there)));
             return;
+        }
+        let waits = wanted.way.waits && !was_applied;
+        if waits && let Some(there) = &there {
+            plan.retained.extend(self.retained(key, there));
         }
         let instance = &wanted.shaped.record.instance;
         let write = Write {
@@ -199,10 +210,10 @@ impl Ground<'_> {
             },
             status: standing.instance.status.as_str(),
             syncs: wanted.way.syncs.clone(),
-            waits: wanted.way.waits && !was_applied,
+            waits,
             was: there.filter(|_| is_there).and_then(|there| there.digest),
             replaces: other.map(|cluster| Arc::clone(*cluster)),
-            shaped: (*wanted.shaped).clone(),
+            shaped: wanted.shaped.clone(),
         };
         match is_there {
             true => plan.changes.push(write),
@@ -240,21 +251,30 @@ impl Ground<'_> {
                 reason,
                 waits,
             };
+            let retained = self.retained(&key, &there);
             if !is_ready {
+                plan.retained.extend(retained);
                 let reason = format!("`{}` is not followed live", self.target);
                 plan.held.push(held(HeldWhy::TargetNotReady, reason));
                 continue;
             }
             match self.verdict(&there, moved.contains(&there.origin)) {
-                Verdict::Configured(reason, waits) => plan.removals.push(removal(reason, waits)),
-                Verdict::Gone(reason) => gone.push(removal(reason, false)),
-                Verdict::Unknown(reason) => plan.held.push(held(HeldWhy::SourceNotReady, reason)),
+                Verdict::Configured(reason, waits) => {
+                    plan.removals.push(removal(reason, waits));
+                    plan.retained.extend(retained.filter(|_| waits));
+                }
+                Verdict::Gone(reason) => gone.push((removal(reason, false), retained)),
+                Verdict::Unknown(reason) => {
+                    plan.held.push(held(HeldWhy::SourceNotReady, reason));
+                    plan.retained.extend(retained);
+                }
             }
         }
         let count = gone.len();
         let is_mass = count >= FEW && count * 2 > ours;
-        for removal in gone {
+        for (removal, retained) in gone {
             if is_mass && !self.memory.confirmed.contains(&removal.key) {
+                plan.retained.extend(retained);
                 plan.held.push(Held {
                     why: HeldWhy::MassRemoval,
                     action: "remove",
@@ -267,6 +287,30 @@ impl Ground<'_> {
             }
         }
         plan.removals.sort_by(|a, b| a.key.cmp(&b.key));
+    }
+
+    /// What is kept alive of a record that stays as it is seen.
+    fn retained(&self, key: &Key, there: &There) -> Option<Arc<Shaped>> {
+        let instance = there.instance.as_ref()?;
+        let mark = match mark::provenance(instance) {
+            Provenance::Marked(mark) => mark,
+            Provenance::Native | Provenance::Unmarked(_) => Mark {
+                origin: there.origin.clone(),
+                path: there.path.to_vec(),
+                cluster: self.input.cluster.clone(),
+                epoch: self.input.epoch,
+            },
+        };
+        Some(Arc::new(Shaped {
+            key: key.clone(),
+            record: Record {
+                service: key.service.clone(),
+                instance: Instance::clone(instance),
+                mark,
+            },
+            digest: there.digest.clone()?,
+            losses: Vec::new(),
+        }))
     }
 
     fn verdict(&self, there: &There, is_moved: bool) -> Verdict {

@@ -7,7 +7,7 @@
 //!       "changes":   [ … and "was", the digest that stands there ],
 //!       "removals":  [ { "service", "id", "origin", "path", "reason", "waits" } ],
 //!       "disowned":  [ … ],              another cluster's record stands under the key now
-//!       "kept": 12,                      a number
+//!       "kept": 12, "retained": 0,       numbers
 //!       "conflicts": [ … ], "leftOut": [ … ], "losses": [ … ], "held": [ … ] } } }
 //! ```
 
@@ -42,7 +42,11 @@ pub struct TargetPlan {
     pub disowned: Vec<Key>,
     /// Records of ours that are there as they are wanted. In JSON their number.
     #[serde(serialize_with = "count")]
-    pub kept: Vec<Shaped>,
+    pub kept: Vec<Arc<Shaped>>,
+    /// Records of ours that are there otherwise than they are wanted, or unwanted, and stay for now: what they are
+    /// kept alive as.
+    #[serde(serialize_with = "count")]
+    pub retained: Vec<Arc<Shaped>>,
     /// Records that exclude each other, by service.
     pub conflicts: Vec<Conflict>,
     /// Records that are not to be written, by service.
@@ -82,7 +86,7 @@ pub struct Write {
     pub replaces: Option<Arc<str>>,
     /// The record.
     #[serde(skip)]
-    pub shaped: Shaped,
+    pub shaped: Arc<Shaped>,
 }
 
 /// A record of ours to remove.
@@ -254,7 +258,7 @@ impl Plan {
     }
 }
 
-fn count<S: Serializer>(kept: &[Shaped], serializer: S) -> Result<S::Ok, S::Error> {
+fn count<S: Serializer>(kept: &[Arc<Shaped>], serializer: S) -> Result<S::Ok, S::Error> {
     kept.len().serialize(serializer)
 }
 

@@ -17,6 +17,7 @@ use super::*;
 use crate::publish::{Key, Record, Shaped, Unfit, mark};
 
 mod planning;
+mod running;
 
 pub(super) fn name(registry: &str) -> RegistryName {
     RegistryName::new(registry).unwrap()

@@ -253,7 +253,8 @@ pub struct SyncLimits {
     /// Writes that may be done at once after a pause. Default: as many as in a second.
     #[schemars(range(min = 1, max = 100_000))]
     pub burst: Option<u32>,
-    /// Changes are gathered for this long before they are written. Default `500ms`.
+    /// Changes are gathered for this long before they are written; of several documents the shortest time counts.
+    /// Default `500ms`.
     pub settle: Duration,
 }
 

@@ -383,7 +383,7 @@ fn a_refused_record_is_tried_again_when_it_changes() {
         reason: "too long".to_owned(),
     };
     let memory = bench.memory.entry(name("b")).or_default();
-    memory.rejected.insert(write.shaped.key, rejected);
+    memory.rejected.insert(write.shaped.key.clone(), rejected);
     assert_eq!(bench.plan().targets[&name("b")].held[0].why, HeldWhy::Rejected);
     bench.add("a", "orders", instance("o1", "10.0.0.1:81"));
     assert_eq!(bench.plan().targets[&name("b")].additions.len(), 1);

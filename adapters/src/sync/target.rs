@@ -1,0 +1,383 @@
+//! The task that writes into one registry: takes the newest plan for it, does it at its pace, remembers what was done.
+//!
+//! ```text
+//! Job (the newest plan) ──▶ adopt, disown ──▶ puts ──▶ removals       in batches, each within the Pace
+//!                              ▲                 │
+//!                              └── Book ◀────────┘ ledger, pending, rejected; read when the next plan is made
+//! ```
+//!
+//! A plan may be older than what was done since: what is in the [`Book`] as done after the plan was begun is not
+//! done again. Targets share nothing, so that one that fails delays no other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use landfall_model::RegistryName;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
+use tracing::{info, warn};
+
+use super::{
+    Memory, Pending, Rejected, TargetPlan, Write, Written,
+    pace::Pace,
+    status::{TargetState, TargetStatus},
+};
+use crate::publish::{Key, Permit, Publisher, Shaped, WriteError};
+
+/// Most records in one call.
+const BATCH: usize = 100;
+/// How often it is looked whether this process may write.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
+
+/// What a target is to do.
+#[derive(Clone, Default)]
+pub(super) struct Job {
+    pub plan: Arc<TargetPlan>,
+    /// The [`Book`]'s count when the plan was begun.
+    pub as_of: u64,
+    pub limits: Limits,
+}
+
+/// How fast a target is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            per_second: 50,
+            burst: 50,
+        }
+    }
+}
+
+/// What is known of one target, shared by its task and by who plans.
+#[derive(Default)]
+pub(super) struct Book(Mutex<Page>);
+
+/// The content of a [`Book`].
+#[derive(Default)]
+pub(super) struct Page {
+    pub memory: Memory,
+    /// When each pending write was done.
+    pub pending_since: BTreeMap<Key, Instant>,
+    /// Counts writes.
+    pub count: u64,
+    /// Writes by count, with the digest of what was put.
+    done: BTreeMap<Key, (u64, Option<Arc<str>>)>,
+    /// Waiting writes that were applied by hand.
+    pub approved: BTreeSet<(Key, Option<Arc<str>>)>,
+    /// The ledger differs from that on disk.
+    pub is_dirty: bool,
+    pub status: TargetStatus,
+}
+
+impl Book {
+    pub fn page(&self) -> MutexGuard<'_, Page> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Page {
+    /// Forgets what every plan to come knows.
+    pub fn planned(&mut self, as_of: u64) {
+        self.done.retain(|_, (count, _)| *count > as_of);
+    }
+
+    fn is_done(&self, op: &Op, as_of: u64) -> bool {
+        let done = self.done.get(op.key());
+        done.is_some_and(|(count, digest)| *count > as_of && *digest == op.digest())
+    }
+
+    fn did(&mut self, op: &Op) {
+        self.count += 1;
+        let key = op.key().clone();
+        self.done.insert(key.clone(), (self.count, op.digest()));
+        self.approved.remove(&(key.clone(), op.digest()));
+        self.memory.rejected.remove(&key);
+        self.pending_since.insert(key.clone(), Instant::now());
+        self.is_dirty = true;
+        match op {
+            Op::Put(write) => {
+                let written = Written {
+                    digest: write.shaped.digest.clone(),
+                    origin: write.origin.clone(),
+                    path: write.path.clone(),
+                };
+                self.memory.ledger.insert(key.clone(), written);
+                self.memory.pending.insert(key, Pending::Put);
+            }
+            Op::Remove(_) => {
+                self.memory.ledger.remove(&key);
+                self.memory.pending.insert(key, Pending::Removed);
+            }
+        }
+        self.status.last_write = Some(SystemTime::now());
+    }
+
+    fn failed(&mut self, op: &Op, error: &WriteError) {
+        if let (Op::Put(write), WriteError::Rejected { what, .. }) = (op, error) {
+            let rejected = Rejected {
+                digest: write.shaped.digest.clone(),
+                reason: what.clone(),
+            };
+            self.memory.rejected.insert(op.key().clone(), rejected);
+            self.approved.remove(&(op.key().clone(), op.digest()));
+        }
+        if *error != WriteError::NotPermitted {
+            self.status.errors += 1;
+            self.status.last_error = Some((SystemTime::now(), error.to_string()));
+        }
+    }
+}
+
+/// One thing to do.
+#[derive(Clone)]
+enum Op {
+    Put(Write),
+    Remove(Key),
+}
+
+impl Op {
+    fn key(&self) -> &Key {
+        match self {
+            Self::Put(write) => &write.shaped.key,
+            Self::Remove(key) => key,
+        }
+    }
+
+    /// Of what is put; nothing for a removal.
+    fn digest(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Put(write) => Some(write.shaped.digest.clone()),
+            Self::Remove(_) => None,
+        }
+    }
+}
+
+/// The task of one target.
+pub(super) struct Target {
+    pub name: RegistryName,
+    pub publisher: Arc<dyn Publisher>,
+    pub permit: Permit,
+    pub book: Arc<Book>,
+    pub jobs: watch::Receiver<Job>,
+    /// Something was done, so a new plan is due.
+    pub done: mpsc::Sender<()>,
+    /// Wakes a target that waits after an error.
+    pub hurry: Arc<Notify>,
+}
+
+/// What the publisher holds, by key, with the digest.
+type Holding = BTreeMap<Key, Arc<str>>;
+
+impl Target {
+    /// Runs until the sender of jobs is dropped. Records stay; leases end by themselves.
+    pub async fn run(mut self) {
+        let start = Instant::now();
+        let limits = self.jobs.borrow().limits;
+        let mut pace = Pace::new(limits.per_second, limits.burst, Duration::ZERO);
+        let mut holding = Holding::new();
+        loop {
+            let job = self.jobs.borrow_and_update().clone();
+            pace.limit(job.limits.per_second, job.limits.burst);
+            let wait = if !self.permit.holds() {
+                if !holding.is_empty() {
+                    info!(target = %self.name, "another process writes now: its leases are no longer renewed here");
+                    self.publisher.release().await;
+                    holding.clear();
+                }
+                self.show(&pace, TargetState::NotWriter, 0);
+                Some(LOOK)
+            } else {
+                self.hold(&job.plan, &mut holding).await;
+                self.work(&job, start, &mut pace, &mut holding).await
+            };
+            let wait = async {
+                match wait {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    // Idle: but another process may become the writer.
+                    None => tokio::time::sleep(LOOK * 4).await,
+                }
+            };
+            tokio::select! {
+                changed = self.jobs.changed() => if changed.is_err() { break },
+                () = self.hurry.notified() => pace.open(),
+                () = wait => {}
+            }
+        }
+    }
+
+    /// Takes over the leases of what is there, and lets go of what another cluster has.
+    async fn hold(&self, plan: &TargetPlan, holding: &mut Holding) {
+        let is_new = |shaped: &&Shaped| holding.get(&shaped.key) != Some(&shaped.digest);
+        let mut adopted: Vec<Shaped> = plan.kept.iter().map(Arc::as_ref).filter(is_new).cloned().collect();
+        // What stays for now in another form is held only if nothing else is: a newer one may be on its way.
+        let retained = plan.retained.iter().filter(|shaped| !holding.contains_key(&shaped.key));
+        adopted.extend(retained.map(|shaped| Shaped::clone(shaped)));
+        if !adopted.is_empty() {
+            self.publisher.adopt(&adopted).await;
+            let mut page = self.book.page();
+            for shaped in adopted {
+                // A ledger that was lost is written anew from what is seen.
+                page.memory.ledger.entry(shaped.key.clone()).or_insert_with(|| Written {
+                    digest: shaped.digest.clone(),
+                    origin: shaped.record.mark.origin.clone(),
+                    path: shaped.record.mark.path.as_slice().into(),
+                });
+                page.is_dirty = true;
+                holding.insert(shaped.key, shaped.digest);
+            }
+        }
+        if !plan.disowned.is_empty() {
+            self.publisher.disown(&plan.disowned).await;
+            let mut page = self.book.page();
+            for key in &plan.disowned {
+                holding.remove(key);
+                page.is_dirty |= page.memory.ledger.remove(key).is_some();
+                page.memory.pending.remove(key);
+                page.pending_since.remove(key);
+            }
+        }
+    }
+
+    /// Does what may be done now of the job. How long to wait until more may be; `None` if nothing is left.
+    async fn work(&mut self, job: &Job, start: Instant, pace: &mut Pace, holding: &mut Holding) -> Option<Duration> {
+        let mut ops = self.ops(job).into_iter().peekable();
+        let mut did = false;
+        let mut wait = None;
+        while ops.peek().is_some() && !self.jobs.has_changed().unwrap_or(true) {
+            if !self.permit.holds() {
+                wait = Some(Duration::ZERO);
+                break;
+            }
+            let allowed = match pace.allowance(start.elapsed()) {
+                Ok(allowed) => allowed.min(BATCH),
+                Err(pause) => {
+                    wait = Some(pause);
+                    break;
+                }
+            };
+            self.show(pace, TargetState::Writing, ops.len());
+            let mut batch = vec![];
+            // Puts and removals go apart, in order: nothing is removed before what takes its place is there.
+            while let Some(op) = ops.next_if(|op| {
+                batch.len() < allowed
+                    && batch.last().is_none_or(|last| {
+                        matches!((last, op), (Op::Put(_), Op::Put(_)) | (Op::Remove(_), Op::Remove(_)))
+                    })
+            }) {
+                batch.push(op);
+            }
+            pace.take(batch.len());
+            did = true;
+            if let Some(error) = self.send(&batch, start, pace, holding).await {
+                if error != WriteError::NotPermitted {
+                    warn!(target = %self.name, %error, "a write failed");
+                    self.show(pace, TargetState::BackingOff { why: error.to_string() }, ops.len());
+                }
+                wait = Some(pace.allowance(start.elapsed()).err().unwrap_or(Duration::ZERO));
+                break;
+            }
+        }
+        if did {
+            // Full is fine: a plan is due already.
+            let _ = self.done.try_send(());
+        }
+        let left = ops.len();
+        match wait {
+            None if left == 0 => self.show(pace, TargetState::Idle, 0),
+            _ => {
+                let state = self.book.page().status.state.clone();
+                self.show(pace, state, left);
+            }
+        }
+        wait
+    }
+
+    /// What of the job is to be done and was not yet.
+    fn ops(&self, job: &Job) -> Vec<Op> {
+        let page = self.book.page();
+        let writes = job.plan.additions.iter().chain(&job.plan.changes);
+        let puts = writes.map(|write| (write.waits, Op::Put(write.clone())));
+        let removals = job.plan.removals.iter();
+        let removals = removals.map(|removal| (removal.waits, Op::Remove(removal.key.clone())));
+        let may = |(waits, op): (bool, Op)| {
+            let is_approved = !waits || page.approved.contains(&(op.key().clone(), op.digest()));
+            let was_refused = match &op {
+                Op::Put(write) => page
+                    .memory
+                    .rejected
+                    .get(op.key())
+                    .is_some_and(|r| r.digest == write.shaped.digest),
+                Op::Remove(_) => false,
+            };
+            (is_approved && !was_refused && !page.is_done(&op, job.as_of)).then_some(op)
+        };
+        puts.chain(removals).filter_map(may).collect()
+    }
+
+    /// Sends one batch of one sort. The first error that concerns more than one record.
+    async fn send(&self, batch: &[Op], start: Instant, pace: &mut Pace, holding: &mut Holding) -> Option<WriteError> {
+        let asked = start.elapsed();
+        let puts: Vec<Shaped> = batch
+            .iter()
+            .filter_map(|op| match op {
+                Op::Put(write) => Some(Shaped::clone(&write.shaped)),
+                Op::Remove(_) => None,
+            })
+            .collect();
+        let answers = if puts.is_empty() {
+            let keys: Vec<Key> = batch.iter().map(|op| op.key().clone()).collect();
+            self.publisher.remove(&keys).await
+        } else {
+            self.publisher.put(&puts).await
+        };
+        let now = start.elapsed();
+        let mut error = None;
+        let mut page = self.book.page();
+        let mut good = 0;
+        for (op, answer) in batch.iter().zip(answers) {
+            match answer {
+                Ok(()) => {
+                    good += 1;
+                    page.did(op);
+                    match op.digest() {
+                        Some(digest) => drop(holding.insert(op.key().clone(), digest)),
+                        None => drop(holding.remove(op.key())),
+                    }
+                }
+                Err(failure) => {
+                    page.failed(op, &failure);
+                    if !matches!(failure, WriteError::Rejected { .. }) && error.is_none() {
+                        // One failed call counts once, however many records it had.
+                        pace.failed(now, &failure);
+                        error = Some(failure);
+                    }
+                }
+            }
+        }
+        if error.is_none() {
+            pace.went_well(now, now.saturating_sub(asked), good);
+        }
+        error
+    }
+
+    fn show(&self, pace: &Pace, state: TargetState, pending: usize) {
+        let mut page = self.book.page();
+        page.status.state = state;
+        page.status.pending = pending;
+        // Bounded by the limit, which is a u32.
+        page.status.rate = pace.rate() as u32;
+        page.status.address = self.publisher.address();
+        page.status.figures = self.publisher.figures();
+    }
+}
