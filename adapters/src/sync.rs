@@ -66,7 +66,7 @@ mod target;
 pub use metrics::Metrics;
 pub use plan::{Conflict, ConflictKind, Held, HeldWhy, LeftOut, LeftOutWhy, Plan, TargetPlan, Write};
 pub use planner::{Input, Memory, Pending, Planner, Rejected, Written};
-pub use run::{ApplyError, Connect, RegistrySync, SyncOptions};
+pub use run::{ApplyError, Connect, RegistrySync, SyncOptions, publishers};
 pub use status::{SyncState, SyncStatus, TargetState, TargetStatus};
 
 #[cfg(test)]

@@ -30,30 +30,29 @@ impl Metrics {
             u8::from(status.writer)
         );
         type Value = fn(&TargetStatus) -> u64;
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let gauges: [(&str, &str, &dyn Fn(&TargetStatus) -> u64); 7] = [
-            ("kept", "Records of ours that stand there as they are wanted.", &|t| {
+        let gauges: [(&str, &str, Value); 7] = [
+            ("kept", "Records of ours that stand there as they are wanted.", |t| {
                 count(t.kept)
             }),
-            ("pending", "Writes that are to be done.", &|t| count(t.pending)),
-            ("waiting", "Writes that wait to be applied by hand.", &|t| {
+            ("pending", "Writes that are to be done.", |t| count(t.pending)),
+            ("waiting", "Writes that wait to be applied by hand.", |t| {
                 count(t.waiting)
             }),
-            ("held", "Writes that a guard holds back.", &|t| count(t.held)),
+            ("held", "Writes that a guard holds back.", |t| count(t.held)),
             (
                 "conflicts",
                 "Services that are not written because something else has their name.",
-                &|t| count(t.conflicts),
+                |t| count(t.conflicts),
             ),
             (
                 "left_out",
                 "Services or parts of them that are not to be written.",
-                &|t| count(t.left_out),
+                |t| count(t.left_out),
             ),
-            ("leases", "Records whose leases are kept alive.", &|t| t.figures.held),
+            ("leases", "Records whose leases are kept alive.", |t| t.figures.held),
         ];
         for (name, help, value) in gauges {
-            family(out, &status, &format!("landfall_sync_{name}"), "gauge", help, value);
+            family(out, &status, &format!("landfall_sync_{name}"), "gauge", help, &value);
         }
         let counters: [(&str, &str, Value); 5] = [
             ("removals", "Records removed.", |t| t.figures.removes),
@@ -113,4 +112,8 @@ fn family(
     for (target, shown) in &status.targets {
         let _ = writeln!(out, "{name}{{registry=\"{target}\"}} {}", value(shown));
     }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }

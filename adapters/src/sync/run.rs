@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{Plan, metrics::Metrics, status::SyncStatus};
-use crate::publish::{Permit, Publisher};
+use crate::publish::{self, Permit, Publisher};
 
 mod conductor;
 
@@ -27,6 +27,11 @@ use conductor::{Conductor, Order};
 
 /// Makes the publisher of a registry; the text says why there is none.
 pub type Connect = Arc<dyn Fn(&RegistryConfig) -> Result<Arc<dyn Publisher>, String> + Send + Sync>;
+
+/// Publishers for real registries, by [`publish::connect`].
+pub fn publishers(cluster: Arc<str>, permit: Permit) -> Connect {
+    Arc::new(move |config| publish::connect(config, &cluster, permit.clone()).map_err(|error| error.to_string()))
+}
 
 /// What sync needs.
 pub struct SyncOptions {

@@ -17,7 +17,10 @@ use super::*;
 use crate::publish::{Key, Record, Shaped, Unfit, mark};
 
 mod planning;
+mod property;
 mod running;
+mod simulation;
+mod specification;
 
 pub(super) fn name(registry: &str) -> RegistryName {
     RegistryName::new(registry).unwrap()
@@ -53,7 +56,7 @@ pub(super) fn instance(id: &str, address: &str) -> Instance {
     }
 }
 
-fn moment() -> SystemTime {
+pub(super) fn moment() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Blocks of a Registry that nothing can be written into.
-const READ_ONLY: [&str; 2] = ["file", "static"];
+const READ_ONLY: [&str; 3] = ["file", "static", "embedded"];
 /// Protocols that a gateway's ports are for.
 const PORTS: [&str; 7] = ["http", "h2", "grpc", "triple", "dubbo", "tcp", "other"];
 /// The states of all registries, as they write them.
@@ -72,12 +72,14 @@ struct Registries<'a> {
 impl<'a> Registries<'a> {
     fn new(documents: &'a [Document], names: &'a Names<'a>) -> Self {
         let mut read_only = BTreeMap::new();
-        for document in documents.iter().filter(|d| d.kind == Kind::Registry) {
+        // In reverse, so that of two with one name, a fault told elsewhere, the first counts.
+        for document in documents.iter().filter(|d| d.kind == Kind::Registry).rev() {
             let block = document
                 .spec()
                 .and_then(|at| READ_ONLY.into_iter().find(|block| at.field(block).is_some()));
-            if let Some(block) = block {
-                read_only.insert(&*document.name, block);
+            match block {
+                Some(block) => drop(read_only.insert(&*document.name, block)),
+                None => drop(read_only.remove(&*document.name)),
             }
         }
         Self { names, read_only }
@@ -130,7 +132,7 @@ fn edges(at: &At<'_>, registries: &Registries<'_>, report: &mut Report) {
                 );
                 let mend = match field {
                     "between" => "write `from` and `to`, with this one in `from` only",
-                    _ => "name one that is a eureka, consul, zookeeper, nacos or embedded registry",
+                    _ => "name one that is a eureka, consul, zookeeper or nacos registry",
                 };
                 report.problems.push(item.problem("", what, mend));
             }
