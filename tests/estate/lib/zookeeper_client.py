@@ -1,18 +1,31 @@
-"""Just enough ZooKeeper to look into one: connect, list children, read a node.
+"""Just enough ZooKeeper to look into one and to put things there: list children, read, create and delete a node.
 
 A request is a length, a request id, an operation number, and then the arguments; strings carry their own length.
-Used for readiness checks and by `estate zk`; it never writes.
+Used for readiness checks, which never write, and by `estate zk`.
 """
 
 import socket
 import struct
 
-GET_CHILDREN, GET_DATA, CLOSE = 8, 4, -11
-NO_NODE = -101
+CREATE, DELETE, GET_DATA, SET_DATA, GET_CHILDREN, CLOSE = 1, 2, 4, 5, 8, -11
+NO_NODE, NODE_EXISTS = -101, -110
+NO_WATCH = b"\0"
+ANY_VERSION = struct.pack(">i", -1)
+# One entry: all rights, for anyone.
+OPEN_TO_ALL = struct.pack(">ii", 1, 31) + struct.pack(">i", 5) + b"world" + struct.pack(">i", 6) + b"anyone"
+PERSISTENT = struct.pack(">i", 0)
 
 
 class NoNode(Exception):
     """The path does not exist."""
+
+
+class NodeExists(Exception):
+    """The path exists."""
+
+
+class Refused(OSError):
+    """ZooKeeper has answered with another error."""
 
 
 class ZooKeeper:
@@ -24,7 +37,7 @@ class ZooKeeper:
         self._receive()
 
     def children(self, path):
-        body = self._call(GET_CHILDREN, path)
+        body = self._call(GET_CHILDREN, path, NO_WATCH)
         count, offset, names = struct.unpack_from(">i", body)[0], 4, []
         for _ in range(count):
             length = struct.unpack_from(">i", body, offset)[0]
@@ -33,9 +46,29 @@ class ZooKeeper:
         return sorted(names)
 
     def data(self, path):
-        body = self._call(GET_DATA, path)
+        body = self._call(GET_DATA, path, NO_WATCH)
         length = struct.unpack_from(">i", body)[0]
         return body[4:4 + length].decode("utf-8", "replace") if length > 0 else ""
+
+    def put(self, path, data):
+        """Creates a lasting node, with what is missing above it, or gives an existing one other data.
+
+        `path` and `data` are bytes, so that what is no UTF-8 can be tried too.
+        """
+        above = path.rpartition(b"/")[0]
+        try:
+            self._call(CREATE, path, _counted(data) + OPEN_TO_ALL + PERSISTENT)
+        except NodeExists:
+            self._call(SET_DATA, path, _counted(data) + ANY_VERSION)
+        except NoNode:
+            if not above:
+                raise
+            self.put(above, b"")
+            self.put(path, data)
+
+    def delete(self, path):
+        """Deletes a node without children."""
+        self._call(DELETE, path, ANY_VERSION)
 
     def __enter__(self):
         return self
@@ -49,17 +82,18 @@ class ZooKeeper:
             pass
         self.socket.close()
 
-    def _call(self, operation, path):
+    def _call(self, operation, path, arguments):
         self.request_id += 1
-        encoded = path.encode()
-        no_watch = b"\0"
-        self._send(struct.pack(">iii", self.request_id, operation, len(encoded)) + encoded + no_watch)
+        encoded = path if isinstance(path, bytes) else path.encode()
+        self._send(struct.pack(">ii", self.request_id, operation) + _counted(encoded) + arguments)
         answer = self._receive()
         _, _, error = struct.unpack_from(">iqi", answer)
         if error == NO_NODE:
             raise NoNode(path)
+        if error == NODE_EXISTS:
+            raise NodeExists(path)
         if error:
-            raise OSError(f"ZooKeeper error {error} for {path}")
+            raise Refused(f"ZooKeeper error {error} for {path}")
         return answer[16:]
 
     def _send(self, body):
@@ -76,6 +110,10 @@ class ZooKeeper:
                 raise OSError("ZooKeeper closed the connection")
             parts += part
         return parts
+
+
+def _counted(data):
+    return struct.pack(">i", len(data)) + data
 
 
 def four_letters(port, word):
