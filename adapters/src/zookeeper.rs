@@ -30,8 +30,7 @@
 //!
 //! `changed` is ZooKeeper's own time of a node's creation or last change; a removal leaves no time behind.
 //!
-//! The client has no limit for the length of a reply, so a reply over the 1 MiB which Java clients refuse is
-//! read, and the path is named in the log.
+//! A reply over the 1 MiB which Java clients refuse is read, up to 64 MiB, and the path is named in the log.
 //!
 //! Next on the path: `session`.
 

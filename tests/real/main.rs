@@ -6,6 +6,7 @@ mod election;
 mod embedded;
 mod h2;
 mod outages;
+mod zookeeper;
 
 use landfall_tests::{Landfall, eventually};
 

@@ -67,6 +67,16 @@ impl Estate {
         self.tell(&["start", part, "--empty"]).await;
     }
 
+    /// Creates a node in ZooKeeper, with what is missing above it, or gives an existing one other data.
+    pub async fn zk_create(&self, path: &str, data: &str) {
+        self.tell(&["zk", "create", "--", path, data]).await;
+    }
+
+    /// Deletes a node in ZooKeeper.
+    pub async fn zk_delete(&self, path: &str) {
+        self.tell(&["zk", "delete", "--", path]).await;
+    }
+
     /// `127.0.0.1:port`, where the part is mainly reached.
     pub async fn address(&self, part: &str) -> String {
         let parts = self.parts().await;

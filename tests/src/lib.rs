@@ -8,6 +8,7 @@ pub mod landfall;
 pub mod load;
 pub mod origin;
 pub mod wait;
+pub mod zookeeper_faults;
 
 pub use landfall::Landfall;
 pub use load::Load;

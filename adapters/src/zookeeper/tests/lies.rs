@@ -204,3 +204,13 @@ async fn the_servers_own_trouble_is_not_ready_and_named() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_count_of_noise_is_an_answer_we_do_not_understand_and_no_end_of_the_process() {
+    for count in [i32::MAX, 0x4754_5450, 7, -1] {
+        let (server, _, followed) = two_providers().await;
+        server.state().counts = Some(count);
+        server.create(&provider("c"), "");
+        malformed(followed).await;
+    }
+}

@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) faults: BTreeMap<String, i32>,
     /// Every path is answered with this error.
     pub(super) everything_is: Option<i32>,
+    /// What replies to lists say instead of how many names follow.
+    pub(super) counts: Option<i32>,
     /// A folder whose children cannot be listed because it does not exist.
     pub(super) unlisted: Option<String>,
     /// Before 3.6: no persistent watches.
@@ -369,7 +371,7 @@ impl State {
                     if let Some(lie) = self.lies.get_mut(path) {
                         lie(&mut names, &mut stat);
                     }
-                    put_int(&mut reply, i32::try_from(names.len()).unwrap());
+                    put_int(&mut reply, self.counts.unwrap_or(i32::try_from(names.len()).unwrap()));
                     names.iter().for_each(|name| put_bytes(&mut reply, name.as_bytes()));
                 }
                 put_stat(&mut reply, time, data.len(), stat);
