@@ -279,6 +279,29 @@ fn records_of_others_and_of_nobody_are_neither_changed_nor_removed_nor_passed_on
 }
 
 #[test]
+fn a_copy_by_another_cluster_goes_on_only_while_its_origin_lives_or_is_not_followed_here() {
+    let origin = |registry: &str| landfall_model::Origin {
+        registry: name(registry),
+        service: "orders".into(),
+        instance: "1".into(),
+    };
+    let mut bench = Bench::new(&["a", "b", "c"], &[sync("s", json!({ "from": ["b"], "to": ["c"] }))]);
+    for (registry, address) in [("a", "10.0.0.1:80"), ("z", "10.0.0.2:80")] {
+        let mark = mark::Mark::new(&origin(registry), "c2".into(), 1);
+        let mut copy = instance(&mark.id(), address);
+        mark.write("d", &mut copy.metadata);
+        bench.add("b", "orders", copy);
+    }
+    bench.converge();
+    assert_eq!(bench.copies("c"), ["orders@10.0.0.2:80 z,b"], "a does not have it");
+    bench.add("a", "orders", instance("1", "10.0.0.1:80"));
+    bench.converge();
+    let mut copies = bench.copies("c");
+    copies.sort();
+    assert_eq!(copies, ["orders@10.0.0.1:80 a,b", "orders@10.0.0.2:80 z,b"]);
+}
+
+#[test]
 fn a_longer_record_of_another_cluster_is_replaced_and_a_shorter_one_takes_ours_over() {
     let mut bench = Bench::new(&["a", "b"], &between(&["a", "b"]));
     bench.add("a", "orders", instance("1", "10.0.0.1:80"));
