@@ -2,7 +2,10 @@
 //!
 //! Next on the path: [`hub`](crate::hub), which follows it.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
 
 use landfall_config::{RegistryConfig, kinds::registry::RegistrySpec};
 
@@ -17,8 +20,13 @@ use crate::{
     zookeeper::ZooKeeper,
 };
 
-/// Makes a registry. Nothing is asked of it yet, but addresses it listens on are taken.
+/// Makes a registry. Nothing is asked of it yet, but addresses it listens on are taken. One of our own keeps nothing.
 pub fn connect(config: &RegistryConfig) -> Result<Arc<dyn Registry>, ConnectError> {
+    connect_in(config, None)
+}
+
+/// As [`connect`], with a directory in which a registry of our own keeps its state.
+pub fn connect_in(config: &RegistryConfig, data_dir: Option<&Path>) -> Result<Arc<dyn Registry>, ConnectError> {
     let spec = &config.spec.with_secrets_under(&config.base);
     Ok(if let Some(eureka) = &spec.eureka {
         Arc::new(Eureka::new(eureka)?)
@@ -31,7 +39,7 @@ pub fn connect(config: &RegistryConfig) -> Result<Arc<dyn Registry>, ConnectErro
     } else if let Some(listed) = &spec.static_ {
         Arc::new(StaticRegistry::new(listed.clone()))
     } else if let Some(embedded) = &spec.embedded {
-        Arc::new(Embedded::new(embedded)?)
+        Arc::new(Embedded::open(embedded, data_dir.map(|dir| (dir, &config.name)))?)
     } else {
         return Err(ConnectError::BadUrl {
             field: "spec".to_owned(),
@@ -42,12 +50,16 @@ pub fn connect(config: &RegistryConfig) -> Result<Arc<dyn Registry>, ConnectErro
 }
 
 /// As [`connect`], but gives a registry in any case: one that could not be made is made again by its sessions.
-pub(crate) fn connect_or_retry(config: &RegistryConfig) -> (Arc<dyn Registry>, Option<ConnectError>) {
-    match connect(config) {
+pub(crate) fn connect_or_retry(
+    config: &RegistryConfig,
+    data_dir: Option<&Path>,
+) -> (Arc<dyn Registry>, Option<ConnectError>) {
+    match connect_in(config, data_dir) {
         Ok(registry) => (registry, None),
         Err(error) => {
             let later = Later {
                 config: config.clone(),
+                data_dir: data_dir.map(Path::to_owned),
                 made: OnceLock::new(),
             };
             (Arc::new(later), Some(error))
@@ -82,7 +94,14 @@ pub(crate) fn address(spec: &RegistrySpec) -> String {
     } else if let Some(file) = &spec.file {
         file.path.display().to_string()
     } else if let Some(embedded) = &spec.embedded {
-        embedded.eureka.address.clone()
+        let eureka = embedded.eureka.as_ref().map(|one| &one.address);
+        let consul = embedded.consul.as_ref().map(|one| &one.address);
+        eureka
+            .into_iter()
+            .chain(consul)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ")
     } else {
         crate::static_::ADDRESS.to_owned()
     }
@@ -112,6 +131,7 @@ pub(crate) fn is_same_session(one: &RegistryConfig, other: &RegistryConfig) -> b
 /// A registry that could not be made when it was configured.
 struct Later {
     config: RegistryConfig,
+    data_dir: Option<PathBuf>,
     /// Once it could be: an embedded registry must outlive its sessions.
     made: OnceLock<Arc<dyn Registry>>,
 }
@@ -120,7 +140,7 @@ impl Later {
     fn make(&self) -> Result<&Arc<dyn Registry>, ConnectError> {
         match self.made.get() {
             Some(made) => Ok(made),
-            None => connect(&self.config).map(|made| self.made.get_or_init(|| made)),
+            None => connect_in(&self.config, self.data_dir.as_deref()).map(|made| self.made.get_or_init(|| made)),
         }
     }
 }
@@ -230,9 +250,10 @@ mod tests {
         );
         let embedded = RegistrySpec {
             embedded: Some(EmbeddedSpec {
-                eureka: EmbeddedListener {
+                eureka: Some(EmbeddedListener {
                     address: "127.0.0.1:0".into(),
-                },
+                }),
+                consul: None,
             }),
             ..RegistrySpec::default()
         };

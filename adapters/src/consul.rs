@@ -50,11 +50,28 @@ mod watch;
 use std::sync::Arc;
 
 use landfall_config::{kinds::registry::ConsulSpec, secret::SecretRef};
+use landfall_model::{Instance, world::Quarantined};
 use url::Url;
 
 use crate::registry::{ConnectError, Registry, RegistryError, Reports};
 use client::Client;
 use memory::Memory;
+
+/// The instances in an answer of `/v1/health/service/:name`, and the entries that could not be understood; `None` if
+/// it is no such answer, or holds proxies alone. For the embedded registry, which shows its own the same way.
+pub(crate) fn read_health(service: &Arc<str>, body: &[u8]) -> Option<(Vec<Instance>, Vec<Quarantined>)> {
+    let scope = Scope {
+        datacenter: None,
+        tags: Vec::new(),
+        exclude: Vec::new(),
+        wait: std::time::Duration::ZERO,
+        max_watches: 0,
+    };
+    match record::health(service, body, &scope) {
+        Ok(record::Reading::Service { instances, quarantined }) => Some((instances, quarantined)),
+        Ok(record::Reading::Machinery) | Err(_) => None,
+    }
+}
 
 /// A Consul agent or server that is followed.
 #[derive(Debug)]

@@ -1,123 +1,270 @@
-//! A registry of our own inside this process: it answers Eureka's protocol, and is followed without asking.
+//! A registry of our own inside this process: it answers Eureka's and Consul's protocols, and is followed without
+//! asking.
 //!
 //! ```text
-//! clients ──HTTP──▶ surface ──▶ book ──▶ (a change wakes) follow ──▶ Knowledge
-//!                               ▲
-//!                        every second: leases that have run out
+//! Eureka's clients ──HTTP──▶ surface ──▶ book ─┐
+//!                                      ▲ │     ├─▶ (a change wakes) follow ──▶ Knowledge
+//!                               twins  │ ▼     │
+//! Consul's clients ──HTTP──▶ surface ──▶ book ─┘     every second: state ──▶ disk
 //! ```
 //!
-//! The port is bound when the registry is made, so a port in use is an error at the start. The server runs
-//! from then on (or from the first `follow`, when it was made outside a runtime) over all sessions, and ends
-//! when this value is dropped: the port is closed, requests under way are finished.
+//! The ports are bound when the registry is made, so a port in use is an error at the start. The servers run
+//! from then on (or from the first `follow`, when it was made outside a runtime) over all sessions, and end
+//! when this value is dropped: the ports are closed, requests under way are finished, the state is written.
 //!
-//! It starts empty; clients come back with their next heartbeat, which is answered 404 and makes them register.
+//! With a data directory it goes on where it was left ([`state`]): every registration is there again, and its lease
+//! stands for at least one duration. Without one it starts empty; clients come back with their next
+//! heartbeat, which is answered 404 and makes them register.
+//!
+//! With both protocols each shows what was registered by the other ([`twin`]).
 
 use std::{
     collections::BTreeSet,
     net::{SocketAddr, TcpListener},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use landfall_config::kinds::registry::{EmbeddedSpec, EurekaAddress};
+use axum::{Router, extract::Request};
+use landfall_config::kinds::registry::EmbeddedSpec;
+use landfall_model::RegistryName;
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tracing::{info, warn};
 
+use self::{
+    state::{Saver, StateFile},
+    twin::{Books, Seen},
+};
 use crate::{
-    eureka::{
-        book::{Book, Limits},
-        shared::Shared,
-        surface,
-        view::View,
-        wire::Applications,
+    eureka::{book as eureka, surface::Surface as EurekaSurface},
+    facade::{
+        consul::{book as consul, probes, surface::Surface as ConsulSurface},
+        serve,
+        shared::{Shared, wall_clock},
+        writes::Writes,
     },
+    publish::mark::digest_of,
     registry::{ConnectError, Knowledge, Registry, RegistryError, Reports},
 };
+
+mod state;
+mod twin;
 
 /// How often leases are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often it is said that nothing has changed.
 const CONFIRM: Duration = Duration::from_secs(5);
+/// Indexes and versions are raised by that much over what was saved: more than one second of changes.
+const LEAP: u64 = 100_000;
 
 /// The embedded registry.
 #[derive(Debug)]
 pub struct Embedded {
-    shared: Arc<Shared>,
-    address: SocketAddr,
-    /// Until it is served.
-    listener: Mutex<Option<TcpListener>>,
-    /// Dropped with this value, which ends the server.
+    name: Arc<str>,
+    books: Books,
+    eureka: Option<SocketAddr>,
+    consul: Option<SocketAddr>,
+    /// Until they are served.
+    listeners: Mutex<Vec<(TcpListener, Router)>>,
+    saver: Option<Arc<Saver>>,
+    /// Dropped with this value, which ends the servers.
     stop: watch::Sender<()>,
 }
 
 impl Embedded {
-    /// Binds the port, and begins to answer if there is a runtime to do it in.
+    /// Binds the ports, and begins to answer if there is a runtime to do it in. Keeps nothing over a restart.
+    ///
+    /// # Errors
+    /// An address that is none, or is in use.
     pub fn new(spec: &EmbeddedSpec) -> Result<Self, ConnectError> {
-        let stated = &spec.eureka.address;
-        let address: SocketAddr = stated.parse().map_err(|_| ConnectError::BadUrl {
-            field: "embedded.eureka.address".to_owned(),
-            value_without_credentials: stated.clone(),
-            why: "write an IP address and a port, such as `127.0.0.1:8761`".to_owned(),
-        })?;
-        let bind = |address: SocketAddr| {
-            let listener = TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            let bound = listener.local_addr()?;
-            Ok((listener, bound))
-        };
-        let (listener, bound) = bind(address).map_err(|source| ConnectError::Bind {
-            address: stated.clone(),
-            source,
-        })?;
+        Self::open(spec, None)
+    }
+
+    /// As [`new`](Self::new), and goes on where the registry of that name was left in this data directory.
+    ///
+    /// # Errors
+    /// An address that is none, or is in use.
+    pub fn open(spec: &EmbeddedSpec, kept: Option<(&Path, &RegistryName)>) -> Result<Self, ConnectError> {
+        let bind = |address: Option<&String>, field: &str| address.map(|stated| serve::bind(stated, field)).transpose();
+        let eureka = bind(spec.eureka.as_ref().map(|one| &one.address), "embedded.eureka.address")?;
+        let consul = bind(spec.consul.as_ref().map(|one| &one.address), "embedded.consul.address")?;
+        // Only now: whoever had the ports has written its state.
+        let file = kept.map(|(data_dir, name)| StateFile::new(data_dir, name));
+        let saved = file.as_ref().and_then(StateFile::load);
+        let books = books(spec, consul.as_ref().map(|(_, address)| *address), saved);
+        let saver = file.map(|file| Saver::new(file, books.eureka.clone(), books.consul.clone()));
+        let mut listeners = Vec::new();
+        let mut stated = String::new();
+        let (mut eureka_address, mut consul_address) = (None, None);
+        if let Some((listener, address)) = eureka {
+            let surface = EurekaSurface::new(books.eureka.clone(), Writes::Here);
+            let answer = move |request: Request| {
+                let surface = surface.clone();
+                async move { surface.answer(request).await }
+            };
+            listeners.push((listener, Router::new().fallback(answer)));
+            eureka_address = Some(address);
+            stated = address.to_string();
+        }
+        if let Some((listener, address)) = consul {
+            let surface = ConsulSurface::new(books.consul.clone(), Writes::Here);
+            let answer = move |request: Request| {
+                let surface = surface.clone();
+                async move { surface.answer(request).await }
+            };
+            listeners.push((listener, Router::new().fallback(answer)));
+            consul_address = Some(address);
+            stated = address.to_string();
+        }
         let embedded = Self {
-            shared: Shared::new(Limits::default()),
-            address: bound,
-            listener: Mutex::new(Some(listener)),
+            name: kept.map_or("embedded", |(_, name)| name.as_str()).into(),
+            books,
+            eureka: eureka_address,
+            consul: consul_address,
+            listeners: Mutex::new(listeners),
+            saver,
             stop: watch::Sender::new(()),
         };
         if tokio::runtime::Handle::try_current().is_ok() {
             embedded.serve().map_err(|source| ConnectError::Bind {
-                address: stated.clone(),
+                address: stated,
                 source,
             })?;
         }
         Ok(embedded)
     }
 
-    /// Where it listens; the real port if 0 was asked for.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    /// Where it answers Eureka's protocol; the real port if 0 was asked for.
+    pub fn eureka_addr(&self) -> Option<SocketAddr> {
+        self.eureka
+    }
+
+    /// Where it answers Consul's protocol; the real port if 0 was asked for.
+    pub fn consul_addr(&self) -> Option<SocketAddr> {
+        self.consul
     }
 
     /// Begins to answer, once. Needs a runtime.
     fn serve(&self) -> std::io::Result<()> {
-        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(listener) = listener else { return Ok(()) };
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let router = surface::router(self.shared.clone());
-        let mut stopped = self.stop.subscribe();
-        info!(address = %self.address, "the embedded registry answers Eureka's protocol");
-        tokio::spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(async move {
-                // Only the sender's end ends this: nothing is ever sent.
-                while stopped.changed().await.is_ok() {}
-            });
-            if let Err(error) = served.await {
-                warn!(%error, "the embedded registry has stopped answering");
-            }
-        });
-        tokio::spawn(expire(self.shared.clone(), self.stop.subscribe()));
+        let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
+        if listeners.is_empty() {
+            return Ok(());
+        }
+        for (listener, router) in listeners {
+            serve::spawn(listener, router, self.stop.subscribe())?;
+        }
+        if let Some(address) = self.eureka {
+            info!(%address, "the embedded registry answers Eureka's protocol");
+            tokio::spawn(expire(self.books.eureka.clone(), self.stop.subscribe()));
+        }
+        if let Some(address) = self.consul {
+            info!(%address, "the embedded registry answers Consul's protocol");
+            tokio::spawn(probes::run(self.books.consul.clone(), self.stop.subscribe()));
+        }
+        if self.eureka.is_some() && self.consul.is_some() {
+            tokio::spawn(self.books.clone().keep_twins(self.name.clone(), self.stop.subscribe()));
+        }
+        if let Some(saver) = &self.saver {
+            tokio::spawn(saver.clone().run(self.stop.subscribe()));
+        }
         Ok(())
+    }
+
+    /// Reports what has changed since `seen`, and what is gone of what was reported.
+    async fn report(&self, seen: &mut Seen, reported: &mut BTreeSet<Arc<str>>, reports: &Reports) {
+        let (mut names, now) = self.books.changed_since(*seen);
+        *seen = now;
+        let there = self.books.names();
+        names.extend(reported.difference(&there).cloned());
+        for name in names {
+            let known = self.books.knowledge(&name);
+            match &known {
+                Knowledge::Gone { .. } if !reported.remove(&name) => continue,
+                Knowledge::Gone { .. } => {}
+                _ => {
+                    reported.insert(name);
+                }
+            }
+            reports.send(known).await;
+        }
     }
 }
 
-async fn expire(shared: Arc<Shared>, mut stopped: watch::Receiver<()>) {
+impl Drop for Embedded {
+    /// What was said in the last second is written before the value is gone.
+    fn drop(&mut self) {
+        if let Some(saver) = &self.saver {
+            saver.save();
+        }
+    }
+}
+
+/// Both books, with what was saved.
+fn books(spec: &EmbeddedSpec, consul_address: Option<SocketAddr>, saved: Option<state::Saved>) -> Books {
+    let clock = u64::try_from(wall_clock()).unwrap_or(0);
+    let beginning = |last: u64| clock.max(last.saturating_add(LEAP));
+    let settings = spec.consul.clone().unwrap_or_default();
+    let address = match consul_address {
+        Some(address) if !address.ip().is_unspecified() => address.ip().to_string(),
+        _ => "127.0.0.1".to_owned(),
+    };
+    let identity = consul::Identity {
+        id: uuid_of(&settings.node, &settings.datacenter),
+        datacenter: settings.datacenter,
+        node: settings.node,
+        address,
+    };
+    let consul_index = beginning(saved.as_ref().map_or(0, |saved| saved.consul.index));
+    let eureka_version = beginning(
+        saved
+            .as_ref()
+            .map_or(0, |saved| eureka::Book::saved_version(&saved.eureka)),
+    );
+    let books = Books {
+        eureka: Shared::new(eureka::Book::starting_at(eureka::Limits::default(), eureka_version)),
+        consul: Shared::new(consul::Book::new(identity, consul::Limits::default(), consul_index)),
+    };
+    if let Some(saved) = saved {
+        let ago = saved.age();
+        let lost = books.eureka.tend(|book, now| book.restore(&saved.eureka, ago, now));
+        if lost > 0 {
+            warn!(
+                lost,
+                "registrations in the state of the embedded registry could not be read"
+            );
+        }
+        books.consul.tend(|book, now| book.restore(saved.consul, now));
+        info!(
+            eureka = books.eureka.read(eureka::Book::len),
+            consul = books.consul.read(consul::Book::len),
+            "the embedded registry goes on where it was left; every lease stands for one duration at least"
+        );
+    }
+    books
+}
+
+/// The same UUID for the same node: clients remember it.
+pub(crate) fn uuid_of(node: &str, datacenter: &str) -> String {
+    let digest = digest_of(&[b"node", node.as_bytes(), datacenter.as_bytes()]);
+    let more = digest_of(&[digest.as_bytes()]);
+    format!(
+        "{}-{}-4{}-8{}-{}",
+        &digest[..8],
+        &digest[8..12],
+        &digest[12..15],
+        &digest[15..18],
+        &more[..12]
+    )
+}
+
+async fn expire(shared: Arc<Shared<eureka::Book>>, mut stopped: watch::Receiver<()>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {
-                let gone = shared.write(Book::expire);
+                let gone = shared.tend(eureka::Book::expire);
                 if gone > 0 {
                     info!(gone, "leases of the embedded registry have run out");
                 }
@@ -134,7 +281,9 @@ impl Registry for Embedded {
     }
 
     fn address(&self) -> String {
-        format!("http://{}/eureka", self.address)
+        let eureka = self.eureka.map(|address| format!("http://{address}/eureka"));
+        let consul = self.consul.map(|address| format!("http://{address}"));
+        eureka.into_iter().chain(consul).collect::<Vec<_>>().join(", ")
     }
 
     async fn follow(&self, reports: &Reports) -> RegistryError {
@@ -144,13 +293,19 @@ impl Registry for Embedded {
                 source: source.into(),
             };
         }
-        let mut changes = self.shared.watch();
-        let mut seen = 0;
+        let (mut eureka, mut consul) = (self.books.eureka.watch(), self.books.consul.watch());
+        let mut seen = Seen::default();
         let mut reported = BTreeSet::new();
         self.report(&mut seen, &mut reported, reports).await;
         reports.send(Knowledge::CaughtUp).await;
         loop {
-            match tokio::time::timeout(CONFIRM, changes.changed()).await {
+            let changed = async {
+                tokio::select! {
+                    changed = eureka.changed() => changed,
+                    changed = consul.changed() => changed,
+                }
+            };
+            match tokio::time::timeout(CONFIRM, changed).await {
                 Ok(Ok(())) => self.report(&mut seen, &mut reported, reports).await,
                 Err(_) => reports.send(Knowledge::Confirmed).await,
                 Ok(Err(_)) => {
@@ -160,37 +315,6 @@ impl Registry for Embedded {
                     };
                 }
             }
-        }
-    }
-}
-
-impl Embedded {
-    /// Reports what has changed since the version `seen`, and what is gone of what was reported.
-    async fn report(&self, seen: &mut u64, reported: &mut BTreeSet<Arc<str>>, reports: &Reports) {
-        let (version, changed, gone) = self.shared.read(|book| {
-            let changed = Applications {
-                applications: book
-                    .changed_since(*seen)
-                    .filter_map(|app| book.application(app))
-                    .collect(),
-                ..Applications::default()
-            };
-            let gone: Vec<_> = reported
-                .iter()
-                .filter(|name| book.application(name).is_none())
-                .cloned()
-                .collect();
-            (book.version(), changed, gone)
-        });
-        *seen = version;
-        let view = View::of(changed, EurekaAddress::Ip);
-        for name in view.names() {
-            reported.insert(name.clone());
-            reports.send(view.knowledge(name)).await;
-        }
-        for name in gone {
-            reported.remove(&name);
-            reports.send(Knowledge::Gone { name }).await;
         }
     }
 }

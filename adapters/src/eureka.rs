@@ -22,7 +22,7 @@
 //! minutes. Statuses are kept exactly as the server says them.
 //!
 //! Next on the path: [`pace`], [`servers`], [`fetch`], [`wire`], [`convert`], [`view`]; for the server [`book`],
-//! [`shared`], [`surface`].
+//! [`surface`].
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -46,7 +46,6 @@ pub mod convert;
 pub mod fetch;
 pub mod pace;
 pub mod servers;
-pub mod shared;
 pub mod surface;
 pub mod view;
 pub mod wire;

@@ -13,7 +13,13 @@
 //!
 //! Next on the path: `control` composes the world with the rules.
 
-use std::{collections::BTreeMap, io::ErrorKind, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use landfall_config::RegistryConfig;
 use landfall_model::{RegistryName, World};
@@ -42,7 +48,7 @@ const PORT_PAUSE: Duration = Duration::from_millis(50);
 /// What a hub needs besides its registries.
 #[derive(Default)]
 pub struct HubOptions {
-    /// Where last good views are kept; `None` keeps none.
+    /// Where last good views and the state of registries of our own are kept; `None` keeps none.
     pub data_dir: Option<PathBuf>,
     /// How held instances are probed. Default: [`TcpProbe`].
     pub probe: Option<Arc<dyn Probe>>,
@@ -51,6 +57,7 @@ pub struct HubOptions {
 /// Follows registries and publishes what is believed of them.
 pub struct Hub {
     store: Option<Store>,
+    data_dir: Option<PathBuf>,
     probe: Arc<dyn Probe>,
     metrics: Arc<Metrics>,
     world: watch::Sender<Arc<World>>,
@@ -67,7 +74,8 @@ impl Hub {
     /// Follows nothing yet.
     pub fn start(options: HubOptions) -> Self {
         Self {
-            store: options.data_dir.map(|directory| Store::new(&directory)),
+            store: options.data_dir.as_deref().map(Store::new),
+            data_dir: options.data_dir,
             probe: options.probe.unwrap_or_else(|| Arc::new(TcpProbe)),
             metrics: Arc::default(),
             world: watch::Sender::default(),
@@ -134,7 +142,7 @@ impl Hub {
             let Some(Followed { config, handle }) = followed.get(&name) else {
                 continue;
             };
-            let (registry, error) = reconnect(config).await;
+            let (registry, error) = reconnect(config, self.data_dir.as_deref()).await;
             if let Some(error) = error {
                 warn!(registry = %name, %error, "the registry cannot be followed");
                 errors.push((name, error));
@@ -185,16 +193,16 @@ impl Hub {
 }
 
 /// Makes a registry; the port it wants may be on its way to being closed by its predecessor.
-async fn reconnect(config: &RegistryConfig) -> (Arc<dyn Registry>, Option<ConnectError>) {
+async fn reconnect(config: &RegistryConfig, data_dir: Option<&Path>) -> (Arc<dyn Registry>, Option<ConnectError>) {
     for _ in 0..PORT_TRIES {
-        match connect::connect_or_retry(config) {
+        match connect::connect_or_retry(config, data_dir) {
             (_, Some(ConnectError::Bind { source, .. })) if source.kind() == ErrorKind::AddrInUse => {
                 tokio::time::sleep(PORT_PAUSE).await;
             }
             made => return made,
         }
     }
-    connect::connect_or_retry(config)
+    connect::connect_or_retry(config, data_dir)
 }
 
 #[cfg(test)]

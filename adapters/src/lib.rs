@@ -8,7 +8,7 @@
 //! [`registry`] is the contract. Each adapter is a module: `eureka`, `consul`, `zookeeper`, `file`,
 //! `static_`, `embedded`; [`connect`](mod@connect) makes one from its configuration, [`supervisor`] runs it,
 //! [`hub`] believes it within reason ([`hub::ledger`], [`brake`]), [`store`] keeps the last good view on disk. [`publish`] is the way back: writing
-//! records into a registry; [`sync`] decides what is written.
+//! records into a registry; [`sync`] decides what is written. [`facade`] is Landfall answering a registry's protocol itself.
 
 pub mod brake;
 pub mod connect;
@@ -16,6 +16,7 @@ pub mod consul;
 pub mod election;
 pub mod embedded;
 pub mod eureka;
+pub mod facade;
 pub mod file;
 pub mod hub;
 pub mod publish;

@@ -140,19 +140,8 @@ impl Store {
     /// Replaces the last good view of a registry. A crash at any moment leaves the old or the new one.
     pub fn save(&self, view: &LastGood) -> Result<(), StoreError> {
         let path = self.path(&view.registry);
-        let written = path.with_extension("json.tmp");
-        let write = || {
-            make_directory(&self.directory)?;
-            let mut file = create_private(&written)?;
-            let mut buffered = std::io::BufWriter::with_capacity(1 << 16, &mut file);
-            serde_json::to_writer(&mut buffered, view)?;
-            buffered.flush()?;
-            drop(buffered);
-            file.sync_all()?;
-            fs::rename(&written, &path)?;
-            File::open(&self.directory)?.sync_all()
-        };
-        write().map_err(|source| StoreError { path, source })
+        replace(&path, |out| serde_json::to_writer(out, view).map_err(Into::into))
+            .map_err(|source| StoreError { path, source })
     }
 
     fn path(&self, registry: &RegistryName) -> PathBuf {
@@ -160,17 +149,9 @@ impl Store {
     }
 
     fn read(&self, path: &Path) -> Result<Option<LastGood>, String> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.to_string()),
+        let Some(bytes) = read_bounded(path, self.largest)? else {
+            return Ok(None);
         };
-        let mut bytes = Vec::new();
-        let read = file.take(self.largest + 1).read_to_end(&mut bytes);
-        read.map_err(|error| error.to_string())?;
-        if bytes.len() as u64 > self.largest {
-            return Err(format!("it is larger than {} bytes", self.largest));
-        }
         serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|error| error.to_string())
@@ -196,6 +177,41 @@ fn flaw(view: &LastGood) -> Option<String> {
         }
     }
     None
+}
+
+/// Replaces a file, for its owner alone, in a directory that is made if it is missing. A crash at any moment leaves
+/// the old or the new one.
+pub(crate) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let written = path.with_extension("json.tmp");
+    make_directory(directory)?;
+    let mut file = create_private(&written)?;
+    let mut buffered = std::io::BufWriter::with_capacity(1 << 16, &mut file);
+    write(&mut buffered)?;
+    buffered.flush()?;
+    drop(buffered);
+    file.sync_all()?;
+    fs::rename(&written, path)?;
+    File::open(directory)?.sync_all()
+}
+
+/// The content of a file; `None` if there is none, the reason if it cannot be read or is larger than that.
+pub(crate) fn read_bounded(path: &Path, largest: u64) -> Result<Option<Vec<u8>>, String> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut bytes = Vec::new();
+    let read = file.take(largest + 1).read_to_end(&mut bytes);
+    read.map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > largest {
+        return Err(format!("it is larger than {largest} bytes"));
+    }
+    Ok(Some(bytes))
 }
 
 pub(crate) fn make_directory(directory: &Path) -> std::io::Result<()> {

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Instant};
 
-use landfall_config::kinds::registry::{EmbeddedListener, EurekaSpec};
+use landfall_config::kinds::registry::{EmbeddedListener, EurekaAddress, EurekaSpec};
 use landfall_model::Status;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::eureka::{
     Eureka,
+    view::View,
     wire::{Format, read},
 };
 
@@ -16,9 +17,10 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 fn spec(address: &str) -> EmbeddedSpec {
     EmbeddedSpec {
-        eureka: EmbeddedListener {
+        eureka: Some(EmbeddedListener {
             address: address.to_owned(),
-        },
+        }),
+        consul: None,
     }
 }
 
@@ -303,7 +305,7 @@ async fn it_answers_before_it_is_followed_and_between_sessions() {
 #[tokio::test]
 async fn dropping_it_closes_the_port() {
     let registry = Embedded::new(&spec("127.0.0.1:0")).unwrap();
-    let address = registry.local_addr();
+    let address = registry.eureka_addr().unwrap();
     tokio::net::TcpStream::connect(address).await.unwrap();
     drop(registry);
     let end = Instant::now() + DEADLINE;
@@ -397,4 +399,255 @@ async fn registrations_of_every_client_are_taken_and_read_back_in_both_formats()
             None
         );
     }
+}
+
+fn both() -> EmbeddedSpec {
+    serde_json::from_value(json!({ "eureka": { "address": "127.0.0.1:0" }, "consul": { "address": "127.0.0.1:0" } }))
+        .unwrap()
+}
+
+async fn consul(registry: &Embedded, method: Method, path: &str, body: Value) -> (u16, Value) {
+    let client = Client::of(registry);
+    let url = format!("http://{}/v1/{path}", registry.consul_addr().unwrap());
+    let answer = client
+        .http
+        .request(method, url)
+        .body(body.to_string())
+        .send()
+        .await
+        .unwrap();
+    let status = answer.status().as_u16();
+    let text = answer.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// A client of Eureka's side, whose base is not the whole address when there are two.
+fn eureka_client(registry: &Embedded) -> Client {
+    Client {
+        base: format!("http://{}/eureka", registry.eureka_addr().unwrap()),
+        ..Client::of(registry)
+    }
+}
+
+async fn until<T, F: std::future::Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn behind_both_protocols_stands_one_registry() {
+    let registry = Arc::new(Embedded::new(&both()).unwrap());
+    let client = eureka_client(&registry);
+    let mut follower = Follower::of(registry.clone());
+    client.register("ORDERS", "h1:orders:1", 8080).await;
+    let stock = json!({ "Name": "stock", "ID": "stock-1", "Address": "10.0.0.5", "Port": 9090, "Tags": ["blue"],
+        "Meta": { "team": "b" }, "Check": { "TTL": "60s", "Status": "passing" } });
+    assert_eq!(
+        consul(&registry, Method::PUT, "agent/service/register", stock).await.0,
+        200
+    );
+    follower
+        .until("both are seen", |f| {
+            f.status("orders", "h1:orders:1") == Some(Status::Up)
+                && f.status("stock", "landfall/stock-1") == Some(Status::Passing)
+        })
+        .await;
+
+    let stock = until("stock is in Eureka", || async {
+        let all = client.get("/apps").await;
+        let found = all["applications"]["application"]
+            .as_array()?
+            .iter()
+            .find(|one| one["name"] == "STOCK")
+            .cloned();
+        found
+    })
+    .await;
+    let instance = &stock["instance"][0];
+    assert_eq!(
+        (&instance["ipAddr"], &instance["port"]["$"]),
+        (&json!("10.0.0.5"), &json!(9090))
+    );
+    assert_eq!(instance["metadata"]["team"], "b");
+    let orders = until("orders is in Consul", || async {
+        let (_, body) = consul(&registry, Method::GET, "health/service/orders?passing", Value::Null).await;
+        body.get(0).cloned()
+    })
+    .await;
+    assert_eq!(
+        (&orders["Service"]["ID"], &orders["Service"]["Port"]),
+        (&json!("h1:orders:1"), &json!(8080))
+    );
+
+    // What the one side has is not the other's to change, and what changes there changes here.
+    assert_eq!(client.send(Method::PUT, "/apps/STOCK/landfall%2Fstock-1").await, 404);
+    assert_eq!(
+        consul(
+            &registry,
+            Method::PUT,
+            "agent/service/deregister/h1:orders:1",
+            Value::Null
+        )
+        .await
+        .0,
+        404
+    );
+    consul(&registry, Method::PUT, "agent/check/fail/service:stock-1", Value::Null).await;
+    until("stock is down in Eureka", || async {
+        (client.get("/apps").await["applications"]["apps__hashcode"] == "DOWN_1_UP_1_").then_some(())
+    })
+    .await;
+    client.send(Method::DELETE, "/apps/ORDERS/h1:orders:1").await;
+    consul(&registry, Method::PUT, "agent/service/deregister/stock-1", Value::Null).await;
+    until("nobody is left", || async {
+        let all = client.get("/apps").await;
+        let (_, listing) = consul(&registry, Method::GET, "catalog/services", Value::Null).await;
+        (all["applications"]["apps__hashcode"] == "" && listing == json!({})).then_some(())
+    })
+    .await;
+    follower.until("nobody is left", |f| f.known.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_restart_loses_no_lease_and_its_state_is_for_its_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = RegistryName::new("own").unwrap();
+    let open = || Arc::new(Embedded::open(&both(), Some((dir.path(), &name))).unwrap());
+    let registry = open();
+    let client = eureka_client(&registry);
+    client.register("ORDERS", "h1:orders:1", 8080).await;
+    client
+        .send(Method::PUT, "/apps/ORDERS/h1:orders:1/status?value=OUT_OF_SERVICE")
+        .await;
+    let stock = json!({ "Name": "stock", "Check": { "TTL": "60s", "Status": "passing" } });
+    consul(&registry, Method::PUT, "agent/service/register", stock).await;
+    consul(&registry, Method::PUT, "kv/greeting", json!("hello")).await;
+    let before = client.get("/apps").await;
+    let file = dir.path().join("embedded/own.json");
+    until("the state is written while it runs", || async {
+        let text = std::fs::read_to_string(&file).ok()?;
+        (text.contains("h1:orders:1") && text.contains("greeting")).then_some(())
+    })
+    .await;
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    // What is said last is written when it goes.
+    client.register("LATE", "l1", 8081).await;
+    let (_, index) = consul(&registry, Method::GET, "agent/self", Value::Null).await;
+    drop(registry);
+
+    let again = open();
+    let client = eureka_client(&again);
+    let all = until("everything is there", || async {
+        let all = client.get("/apps").await;
+        (all["applications"]["apps__hashcode"] == "OUT_OF_SERVICE_1_UP_2_").then_some(all)
+    })
+    .await;
+    let of = |all: &Value, field: &str| {
+        let apps = all["applications"]["application"].as_array().unwrap();
+        let orders = apps.iter().find(|one| one["name"] == "ORDERS").unwrap();
+        orders["instance"][0][field].clone()
+    };
+    for field in [
+        "metadata",
+        "lastDirtyTimestamp",
+        "overriddenStatus",
+        "leaseInfo",
+        "hostName",
+        "vipAddress",
+    ] {
+        assert_eq!(of(&all, field), of(&before, field), "{field}");
+    }
+    let version = |all: &Value| {
+        all["applications"]["versions__delta"]
+            .as_str()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    assert!(version(&all) > version(&before));
+    // The heartbeat of a client that noticed nothing, and the end of the override.
+    assert_eq!(client.send(Method::PUT, "/apps/LATE/l1?status=UP").await, 200);
+    assert_eq!(
+        client
+            .send(Method::DELETE, "/apps/ORDERS/h1:orders:1/status?value=UP")
+            .await,
+        200
+    );
+    assert_eq!(
+        consul(&again, Method::PUT, "agent/check/pass/service:stock", Value::Null)
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        consul(&again, Method::GET, "kv/greeting?raw", Value::Null).await.1,
+        json!("hello")
+    );
+    assert_eq!(
+        consul(&again, Method::GET, "agent/self", Value::Null).await.1["Config"]["NodeID"],
+        index["Config"]["NodeID"]
+    );
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_used_is_set_aside_and_it_starts_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = RegistryName::new("own").unwrap();
+    let file = dir.path().join("embedded/own.json");
+    std::fs::create_dir(dir.path().join("embedded")).unwrap();
+    for bad in [
+        "",
+        "{",
+        r#"{"version":2,"registry":"own","savedAt":1,"eureka":{"version":1,"leases":[],"overrides":[]},"consul":{"index":1}}"#,
+        r#"{"version":1,"registry":"other","savedAt":1,"eureka":{"version":1,"leases":[],"overrides":[]},"consul":{"index":1}}"#,
+    ] {
+        std::fs::write(&file, bad).unwrap();
+        let registry = Arc::new(Embedded::open(&both(), Some((dir.path(), &name))).unwrap());
+        let client = eureka_client(&registry);
+        assert_eq!(client.get("/apps").await["applications"]["apps__hashcode"], "");
+        client.register("ORDERS", "a", 8080).await;
+        drop(registry);
+        assert_eq!(std::fs::read_to_string(file.with_extension("json.bad")).unwrap(), bad);
+        assert!(std::fs::read_to_string(&file).unwrap().contains("ORDERS"));
+    }
+}
+
+#[tokio::test]
+async fn http_and_tcp_checks_are_run() {
+    let registry = Arc::new(Embedded::new(&both()).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = listener.local_addr().unwrap();
+    let own = registry.consul_addr().unwrap();
+    let service = json!({ "Name": "orders", "Checks": [
+        { "CheckID": "good", "HTTP": format!("http://{own}/v1/status/leader"), "Interval": "100ms" },
+        { "CheckID": "bad", "HTTP": format!("http://{own}/v1/nothing"), "Interval": "100ms", "Status": "passing" },
+        { "CheckID": "open", "TCP": tcp.to_string(), "Interval": "100ms", "Timeout": "2s" },
+    ] });
+    assert_eq!(
+        consul(&registry, Method::PUT, "agent/service/register", service)
+            .await
+            .0,
+        200
+    );
+    let states = |good: &'static str, bad: &'static str, open: &'static str| {
+        let registry = registry.clone();
+        async move {
+            until(&format!("{good}, {bad}, {open}"), || async {
+                let (_, checks) = consul(&registry, Method::GET, "agent/checks", Value::Null).await;
+                let is = |id: &str, status: &str| checks[id]["Status"] == status;
+                (is("good", good) && is("bad", bad) && is("open", open)).then_some(())
+            })
+            .await;
+        }
+    };
+    states("passing", "critical", "passing").await;
+    drop(listener);
+    states("passing", "critical", "critical").await;
 }

@@ -14,6 +14,9 @@
 //!   heartbeat newer than what is known is answered *unknown*, so that the client registers again.
 //! - **Delta**: the last three minutes, one entry for each instance, with the hash of the full registry.
 //!
+//! Records can also be *mirrored*: shown as another registry has them, without a lease. Nobody renews or cancels
+//! them here, and who registers under the id of one takes its place.
+//!
 //! Different on purpose: a status that changes with a heartbeat shows in the delta; an override is stored even
 //! if the instance already has that status; `versions__delta` grows with every change, in full answers too.
 
@@ -23,21 +26,16 @@ use landfall_model::Status;
 
 use self::{check::check, lease::Lease};
 use super::wire::{Action, InstanceInfo};
+use crate::facade::shared::Versioned;
 
-pub use self::check::Limits;
+pub use self::{check::Limits, saved::Saved};
+pub use crate::facade::shared::Moment;
 
 mod answers;
 mod check;
 pub mod lease;
-
-/// A moment by two clocks, both in ms: one that only goes forward, and the one on the wall (since 1970).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moment {
-    /// For leases and windows.
-    pub steady: u64,
-    /// For the timestamps in records.
-    pub wall: i64,
-}
+mod mirror;
+mod saved;
 
 /// Why an operation was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +88,16 @@ impl Book {
         }
     }
 
+    /// An empty registry whose version begins there: a client that remembers the version of an earlier run must
+    /// not take a new one for it.
+    pub fn starting_at(limits: Limits, version: u64) -> Self {
+        Self {
+            limits,
+            version,
+            ..Self::default()
+        }
+    }
+
     /// Grows with every change that readers can see, except renewal times.
     pub fn version(&self) -> u64 {
         self.version
@@ -110,6 +118,11 @@ impl Book {
         let app = app.to_uppercase();
         check(&app, &info, &self.limits)?;
         let id = info.instance_id.clone();
+        if self.lease(&app, &id).is_some_and(|known| known.mirrored)
+            && let Some(leases) = self.applications.get_mut(&app)
+        {
+            leases.remove(&id);
+        }
         let known = self.lease(&app, &id);
         if known.is_none() && self.len() >= self.limits.instances {
             return Err(Refusal::Full(self.limits.instances));
@@ -145,7 +158,7 @@ impl Book {
     /// A heartbeat. `dirty` is the client's `lastDirtyTimestamp`, if it sent one.
     pub fn renew(&mut self, app: &str, id: &str, dirty: Option<i64>, now: Moment) -> Result<(), Refusal> {
         let app = app.to_uppercase();
-        let current = self.lease(&app, id).ok_or(Refusal::Unknown)?.info.known_status();
+        let current = self.native(&app, id).ok_or(Refusal::Unknown)?.info.known_status();
         let status = self.status_rule(id, current, Some(current), now);
         // The original fails the renewal of an UNKNOWN instance, so its client registers again.
         if status == Status::Unknown {
@@ -168,6 +181,7 @@ impl Book {
     /// Takes an instance out.
     pub fn cancel(&mut self, app: &str, id: &str, now: Moment) -> Result<(), Refusal> {
         let app = app.to_uppercase();
+        self.native(&app, id).ok_or(Refusal::Unknown)?;
         self.remove(&app, id, now).then_some(()).ok_or(Refusal::Unknown)
     }
 
@@ -219,7 +233,7 @@ impl Book {
         now: Moment,
     ) -> Result<(), Refusal> {
         let mut info = self
-            .lease(&app.to_uppercase(), id)
+            .native(&app.to_uppercase(), id)
             .ok_or(Refusal::Unknown)?
             .info
             .clone();
@@ -270,8 +284,17 @@ impl Book {
         self.applications.get(app)?.get(id)
     }
 
+    /// One that a client has registered here.
+    fn native(&self, app: &str, id: &str) -> Option<&Lease> {
+        self.lease(app, id).filter(|lease| !lease.mirrored)
+    }
+
+    /// One that a client has registered here.
     fn lease_mut(&mut self, app: &str, id: &str) -> Option<&mut Lease> {
-        self.applications.get_mut(app)?.get_mut(id)
+        self.applications
+            .get_mut(app)?
+            .get_mut(id)
+            .filter(|lease| !lease.mirrored)
     }
 
     fn remove(&mut self, app: &str, id: &str, now: Moment) -> bool {
@@ -316,6 +339,12 @@ impl Book {
             };
             self.recent.remove(&key);
         }
+    }
+}
+
+impl Versioned for Book {
+    fn version(&self) -> u64 {
+        self.version
     }
 }
 

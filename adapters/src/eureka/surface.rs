@@ -10,14 +10,15 @@
 //!   older clients try to read the body of a 404.
 //! - A registration is answered 204, a cancel 200: JavaScript's client takes nothing else.
 //!
+//! A facade in front of a real registry ([`Writes`]) answers reads from what it knows and passes everything else on.
+//!
 //! Not answered: peer replication (nobody is told that we are a peer), ASG and server status.
 
 use std::{io::Write, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
     body::{Body, Bytes},
-    extract::{Request, State},
+    extract::Request,
     response::Response,
 };
 use flate2::{Compression, write::GzEncoder};
@@ -31,9 +32,9 @@ use landfall_model::Status;
 use self::operation::{Operation, operation};
 use super::{
     book::{Book, Refusal},
-    shared::Shared,
     wire::{Format, exact_status, read, write},
 };
+use crate::facade::{shared::Shared, writes::Writes};
 
 mod operation;
 
@@ -43,29 +44,56 @@ pub const MAX_BODY: usize = 1 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The HTTP service.
-pub fn router(shared: Arc<Shared>) -> Router {
-    Router::new().fallback(answer).with_state(shared)
+#[derive(Clone, Debug)]
+pub struct Surface {
+    shared: Arc<Shared<Book>>,
+    writes: Writes,
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let operation = match operation(&parts.method, parts.uri.path()) {
-        Ok(operation) => operation,
-        Err(status) => return empty(status),
-    };
-    // Jersey's clients send `{}` with a heartbeat; only a registration's body means something.
-    if let Operation::Register(app) = operation {
-        let body = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await;
-        return match body {
-            Ok(Ok(body)) => register(&shared, &app, &parts.headers, &body),
-            Ok(Err(_)) => empty(StatusCode::PAYLOAD_TOO_LARGE),
-            Err(_) => empty(StatusCode::REQUEST_TIMEOUT),
-        };
+impl Surface {
+    /// Over this book; writes go where `writes` says.
+    pub fn new(shared: Arc<Shared<Book>>, writes: Writes) -> Self {
+        Self { shared, writes }
     }
-    perform(&shared, operation, &parts)
+
+    /// Answers a request.
+    pub async fn answer(&self, request: Request) -> Response {
+        let operation = operation(request.method(), request.uri().path());
+        if let Some(elsewhere) = self.writes.elsewhere()
+            && !operation.as_ref().is_ok_and(Operation::reads)
+        {
+            let path = request.uri().path().to_owned();
+            return match below(&path) {
+                Some(rest) => elsewhere.answer(request, rest).await,
+                None => empty(StatusCode::NOT_FOUND),
+            };
+        }
+        let (parts, body) = request.into_parts();
+        let operation = match operation {
+            Ok(operation) => operation,
+            Err(status) => return empty(status),
+        };
+        // Jersey's clients send `{}` with a heartbeat; only a registration's body means something.
+        if let Operation::Register(app) = operation {
+            let body = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await;
+            return match body {
+                Ok(Ok(body)) => register(&self.shared, &app, &parts.headers, &body),
+                Ok(Err(_)) => empty(StatusCode::PAYLOAD_TOO_LARGE),
+                Err(_) => empty(StatusCode::REQUEST_TIMEOUT),
+            };
+        }
+        perform(&self.shared, operation, &parts)
+    }
 }
 
-fn register(shared: &Shared, app: &str, headers: &HeaderMap, body: &Bytes) -> Response {
+/// The part of a path that a registry's base URL is followed by.
+fn below(path: &str) -> Option<&str> {
+    let rest = path.trim_start_matches('/').strip_prefix("eureka")?.strip_prefix('/')?;
+    let (first, after) = rest.split_once('/').unwrap_or((rest, ""));
+    Some(if first.eq_ignore_ascii_case("v2") { after } else { rest })
+}
+
+fn register(shared: &Shared<Book>, app: &str, headers: &HeaderMap, body: &Bytes) -> Response {
     let json = text_of(headers, CONTENT_TYPE.as_str()).contains("json") || body.trim_ascii_start().starts_with(b"{");
     let format = if json { Format::Json } else { Format::Xml };
     match read::instance(body, format) {
@@ -77,7 +105,7 @@ fn register(shared: &Shared, app: &str, headers: &HeaderMap, body: &Bytes) -> Re
     }
 }
 
-fn perform(shared: &Shared, operation: Operation, parts: &Parts) -> Response {
+fn perform(shared: &Shared<Book>, operation: Operation, parts: &Parts) -> Response {
     let query = Query::of(parts.uri.query());
     let dirty = query.get("lastDirtyTimestamp").and_then(|text| text.parse().ok());
     let reply = Reply::of(&parts.headers);

@@ -272,7 +272,10 @@ fn embedded(registry: &str, address: &str) -> RegistryConfig {
     RegistryConfig {
         name: name(registry),
         spec: RegistrySpec {
-            embedded: Some(EmbeddedSpec { eureka }),
+            embedded: Some(EmbeddedSpec {
+                eureka: Some(eureka),
+                consul: None,
+            }),
             ..RegistrySpec::default()
         },
         base: PathBuf::new(),

@@ -227,12 +227,14 @@ pub struct StaticInstanceDetails {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// A registry of our own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// A registry of our own. At least one protocol is given; with both, each shows what was registered by the other.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EmbeddedSpec {
     /// Answer Eureka's REST protocol.
-    pub eureka: EmbeddedListener,
+    pub eureka: Option<EmbeddedListener>,
+    /// Answer Consul's HTTP API.
+    pub consul: Option<EmbeddedConsul>,
 }
 
 /// Where a protocol is answered.
@@ -243,6 +245,36 @@ pub struct EmbeddedListener {
     pub address: String,
 }
 
+/// Where Consul's HTTP API is answered, and as whom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EmbeddedConsul {
+    /// `ip:port` to listen on.
+    pub address: String,
+    /// Name of the datacenter. Default `dc1`.
+    #[serde(default = "datacenter")]
+    pub datacenter: String,
+    /// Name of the node that services are registered on. Default `landfall`.
+    #[serde(default = "node")]
+    pub node: String,
+}
+
+impl Default for EmbeddedConsul {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:8500".to_owned(),
+            datacenter: datacenter(),
+            node: node(),
+        }
+    }
+}
+
+fn datacenter() -> String {
+    "dc1".to_owned()
+}
+fn node() -> String {
+    "landfall".to_owned()
+}
 fn five_seconds() -> crate::duration::Duration {
     crate::duration::Duration::from_secs(5)
 }

@@ -86,8 +86,8 @@ fn blocks(at: &At<'_>, report: &mut Report) {
     if let Some(at) = at.field("static") {
         services(&at, report);
     }
-    if let Some(address) = at.field("embedded").and_then(|at| at.field("eureka")?.field("address")) {
-        embedded(&address, report);
+    if let Some(at) = at.field("embedded") {
+        embedded(&at, report);
     }
 }
 
@@ -172,12 +172,49 @@ fn file(at: &At<'_>, report: &mut Report) {
 }
 
 fn embedded(at: &At<'_>, report: &mut Report) {
-    let Some(address) = at.read::<String>() else { return };
-    if address.parse::<SocketAddr>().is_err() {
-        let what = format!("`{}` is no address to listen on", address.escape_debug());
+    let (eureka, consul) = (at.field("eureka"), at.field("consul"));
+    if eureka.is_none() && consul.is_none() {
+        let what = "the registry of our own answers no protocol";
+        let mend = "add `eureka: { address: \"127.0.0.1:8761\" }` or `consul: { address: \"127.0.0.1:8500\" }`";
+        report.problems.push(at.problem("", what, mend));
+    }
+    let addresses = [&eureka, &consul].map(|block| block.as_ref()?.field("address"));
+    let [first, second] = addresses.map(|address| listen_address(&address?, report));
+    if let (Some(first), Some(second)) = (first, second)
+        && first == second
+        && first.port() != 0
+    {
+        let what = "the same address as that of `eureka`";
         report
             .problems
-            .push(at.problem("", what, "write `ip:port`, such as `127.0.0.1:8761`"));
+            .push(at.problem("consul.address", what, "give each protocol a port of its own"));
+    }
+    let Some(consul) = consul else { return };
+    for field in ["datacenter", "node"] {
+        let Some(name) = consul.field(field).and_then(|at| at.read::<String>()) else {
+            continue;
+        };
+        let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if name.is_empty() || name.len() > 63 || !name.bytes().all(good) {
+            let what = format!("`{}` is no name in Consul", name.escape_debug());
+            let mend = "use 1 to 63 letters, digits, `-`, `_` and `.`";
+            report.problems.push(consul.problem(field, what, mend));
+        }
+    }
+}
+
+/// An address to listen on, if it is one.
+pub(super) fn listen_address(at: &At<'_>, report: &mut Report) -> Option<SocketAddr> {
+    let address = at.read::<String>()?;
+    match address.parse::<SocketAddr>() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            let what = format!("`{}` is no address to listen on", address.escape_debug());
+            report
+                .problems
+                .push(at.problem("", what, "write `ip:port`, such as `127.0.0.1:8761`"));
+            None
+        }
     }
 }
 

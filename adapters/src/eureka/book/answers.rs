@@ -1,6 +1,9 @@
 //! What readers are answered from a [`Book`]: lists with their hash, single records, deltas.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Book, DELTA_WINDOW, Moment};
 use crate::eureka::wire::{Application, Applications, InstanceInfo, census::Census};
@@ -48,6 +51,26 @@ impl Book {
             name,
             unreadable: Vec::new(),
         })
+    }
+
+    /// As [`application`](Self::application), without what is mirrored.
+    pub fn native_application(&self, app: &str) -> Option<Application> {
+        let mut found = self.application(app)?;
+        found
+            .instances
+            .retain(|info| self.native(&found.name, &info.instance_id).is_some());
+        (!found.instances.is_empty()).then_some(found)
+    }
+
+    /// Names of services that clients have registered here, in lower case.
+    pub fn native_names(&self) -> BTreeSet<Arc<str>> {
+        let native = self
+            .applications
+            .iter()
+            .filter(|(_, leases)| leases.values().any(|lease| !lease.mirrored));
+        native
+            .map(|(name, _)| crate::eureka::convert::service_name(name))
+            .collect()
     }
 
     /// One instance.

@@ -20,6 +20,8 @@ pub const DEFAULT_INTERVAL: i64 = 30;
 pub struct Lease {
     /// The record as readers see it, with the lease's times in it.
     pub info: InstanceInfo,
+    /// Shown as another registry has it: it has no lease here and does not run out.
+    pub mirrored: bool,
     duration: u64,
     /// The time of registration, or of the last renewal plus the duration.
     updated: u64,
@@ -44,11 +46,32 @@ impl Lease {
         };
         let mut lease = Self {
             info,
+            mirrored: false,
             duration: duration.unsigned_abs() * 1000,
             updated: now.steady,
         };
         lease.note_up(now);
         lease
+    }
+
+    /// As another registry has it.
+    pub fn mirrored(info: InstanceInfo) -> Self {
+        Self {
+            info,
+            mirrored: true,
+            duration: 0,
+            updated: 0,
+        }
+    }
+
+    /// How long it stands without another heartbeat, ms.
+    pub fn remaining(&self, now: Moment) -> u64 {
+        (self.updated + self.duration).saturating_sub(now.steady)
+    }
+
+    /// Stands for that long from `now` on, and at least for one duration.
+    pub fn stand_for(&mut self, remaining: u64, now: Moment) {
+        self.updated = now.steady + remaining.min(2 * self.duration).saturating_sub(self.duration);
     }
 
     /// A heartbeat.
@@ -59,7 +82,7 @@ impl Lease {
 
     /// Whether it has run out.
     pub fn is_over(&self, now: Moment) -> bool {
-        now.steady > self.updated + self.duration
+        !self.mirrored && now.steady > self.updated + self.duration
     }
 
     /// Another status, seen by readers from now on.

@@ -22,6 +22,23 @@ pub(super) enum Operation {
     Vip { name: String, secure: bool },
 }
 
+impl Operation {
+    /// Whether nothing is changed by it.
+    pub(super) fn reads(&self) -> bool {
+        match self {
+            Self::All | Self::Delta | Self::Application(_) | Self::Instance(..) | Self::ById(_) | Self::Vip { .. } => {
+                true
+            }
+            Self::Register(_)
+            | Self::Renew(..)
+            | Self::Cancel(..)
+            | Self::SetStatus(..)
+            | Self::RemoveStatus(..)
+            | Self::Metadata(..) => false,
+        }
+    }
+}
+
 /// Which operation it is; `Err` with 404 or 405 if none.
 pub(super) fn operation(method: &Method, path: &str) -> Result<Operation, StatusCode> {
     let decoded: Vec<String> = path

@@ -1,0 +1,23 @@
+//! Landfall answering a registry's protocol.
+//!
+//! ```text
+//!                     ┌ instead: the embedded registry (crate::embedded), its books filled by clients
+//! clients ─▶ surface ─┤
+//!                     └ in front: a Facade document, its books filled from the World, writes passed on
+//! ```
+//!
+//! | part | of it |
+//! |---|---|
+//! | [`serve`] | the listening side, with bounds |
+//! | [`shared`] | a book with a clock and a bell |
+//! | [`consul`] | Consul's HTTP API (Eureka's is in [`crate::eureka`]) |
+//! | [`writes`] | where writes go that are not kept here |
+//! | `project` | any registry's instance as a record of these protocols |
+//!
+//! Next on the path: [`crate::embedded`].
+
+pub mod consul;
+pub(crate) mod project;
+pub(crate) mod serve;
+pub mod shared;
+pub mod writes;
