@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::Request};
+use axum::Router;
 use landfall_config::kinds::registry::EmbeddedSpec;
 use landfall_model::RegistryName;
 use tokio::{sync::watch, time::MissedTickBehavior};
@@ -99,21 +99,13 @@ impl Embedded {
         let (mut eureka_address, mut consul_address) = (None, None);
         if let Some((listener, address)) = eureka {
             let surface = EurekaSurface::new(books.eureka.clone(), Writes::Here);
-            let answer = move |request: Request| {
-                let surface = surface.clone();
-                async move { surface.answer(request).await }
-            };
-            listeners.push((listener, Router::new().fallback(answer)));
+            listeners.push((listener, surface.router()));
             eureka_address = Some(address);
             stated = address.to_string();
         }
         if let Some((listener, address)) = consul {
             let surface = ConsulSurface::new(books.consul.clone(), Writes::Here);
-            let answer = move |request: Request| {
-                let surface = surface.clone();
-                async move { surface.answer(request).await }
-            };
-            listeners.push((listener, Router::new().fallback(answer)));
+            listeners.push((listener, surface.router()));
             consul_address = Some(address);
             stated = address.to_string();
         }

@@ -13,11 +13,19 @@
 //! | [`consul`] | Consul's HTTP API (Eureka's is in [`crate::eureka`]) |
 //! | [`writes`] | where writes go that are not kept here |
 //! | `project` | any registry's instance as a record of these protocols |
+//! | `view` | what of the World is shown |
+//! | `front` | one Facade document at work |
+//! | [`mounted`] | all of them, by address and path |
 //!
-//! Next on the path: [`crate::embedded`].
+//! Next on the path: [`crate::embedded`], or [`mounted`].
 
 pub mod consul;
+mod front;
+pub mod mounted;
 pub(crate) mod project;
 pub(crate) mod serve;
 pub mod shared;
+mod view;
 pub mod writes;
+
+pub use mounted::Facades;

@@ -1,12 +1,15 @@
 //! `landfall up` and `landfall gateway`: everything is made and joined in one place, in the order it depends on.
 //!
 //! ```text
-//! config::load ─▶ admin port ─▶ hub ─▶ control ─▶ gateway ─▶ admin pages ─▶ … ─▶ drain ─▶ hub writes last good views
+//! config::load ─▶ admin port ─▶ hub ─▶ control ─▶ facades ─▶ gateway ─▶ admin pages ─▶ … ─▶ drain ─▶ hub writes last good views
 //! ```
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use landfall_adapters::hub::{Hub, HubOptions};
+use landfall_adapters::{
+    facade::Facades,
+    hub::{Hub, HubOptions},
+};
 use landfall_config::{Config, ConfigFollower, LoadError, follow};
 use landfall_control::{
     Control, ControlOptions, DataPath,
@@ -47,6 +50,7 @@ pub struct Running {
     hub: Arc<Hub>,
     control: Control,
     config: ConfigFollower,
+    facades: JoinHandle<()>,
     gateway: Gateway,
     admin_end: oneshot::Sender<()>,
     admin: JoinHandle<std::io::Result<()>>,
@@ -69,7 +73,7 @@ impl Running {
                 options.data_dir.display()
             ))
         })?;
-        embedded_ports_are_free(&first)?;
+        registries_ports_are_free(&first)?;
         let hub = Arc::new(Hub::start(HubOptions {
             data_dir: Some(options.data_dir),
             ..HubOptions::default()
@@ -81,6 +85,7 @@ impl Running {
             look_up: resolve::system(),
         })
         .await;
+        let facades = tokio::spawn(Facades::new(hub.world()).follow(config.state()));
         // Ports open when calls can be served, so that nobody is told 503 for being early.
         let ready = wait_until_ready(&control, None);
         if tokio::time::timeout(OPEN_AFTER, ready).await.is_err() {
@@ -108,6 +113,7 @@ impl Running {
             hub,
             control,
             config,
+            facades,
             gateway,
             admin_end,
             admin,
@@ -126,6 +132,7 @@ impl Running {
         if cut > 0 {
             tracing::warn!(connections = cut, "cut what was still open after the drain time");
         }
+        self.facades.abort();
         self.hub.shutdown().await;
         let _ = self.admin_end.send(());
         // Whoever still reads from the admin server has had its answer, or has stopped reading.
@@ -219,15 +226,26 @@ async fn wait_until_ready(control: &Control, data_path: Option<&dyn DataPath>) {
     }
 }
 
-/// A registry of our own that cannot listen fails the start, as a listener does; while running it is tried again.
-fn embedded_ports_are_free(config: &Config) -> Result<(), Failure> {
+/// A registry of our own or a facade that cannot listen fails the start, as a listener does; while running it is
+/// tried again.
+fn registries_ports_are_free(config: &Config) -> Result<(), Failure> {
     for registry in &config.registries {
         let Some(embedded) = &registry.spec.embedded else {
             continue;
         };
-        let address = &embedded.eureka.address;
+        let eureka = embedded.eureka.as_ref().map(|one| &one.address);
+        let consul = embedded.consul.as_ref().map(|one| &one.address);
+        for address in eureka.into_iter().chain(consul) {
+            if let Err(error) = std::net::TcpListener::bind(address) {
+                let text = format!("registry {} cannot listen on {address}: {error}", registry.name);
+                return Err(Failure::Unreachable(text));
+            }
+        }
+    }
+    for facade in &config.facades {
+        let address = &facade.spec.address;
         if let Err(error) = std::net::TcpListener::bind(address) {
-            let text = format!("registry {} cannot listen on {address}: {error}", registry.name);
+            let text = format!("facade {} cannot listen on {address}: {error}", facade.name);
             return Err(Failure::Unreachable(text));
         }
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::shape::{Shape, compile};
 
 pub mod certificate;
+pub mod facade;
 pub mod filter;
 pub mod gateway;
 pub mod http_route;
@@ -36,6 +37,7 @@ pub(crate) enum Kind {
     ServicePolicy,
     Certificate,
     RegistrySync,
+    Facade,
     /// Accepted without effect: exports of a cluster hold it.
     GatewayClass,
     /// Accepted for its labels, which a listener may select by.
@@ -44,7 +46,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All, in the order of the schema.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Registry,
         Self::Gateway,
         Self::HttpRoute,
@@ -52,6 +54,7 @@ impl Kind {
         Self::ServicePolicy,
         Self::Certificate,
         Self::RegistrySync,
+        Self::Facade,
         Self::GatewayClass,
         Self::Namespace,
     ];
@@ -66,6 +69,7 @@ impl Kind {
             Self::ServicePolicy => "ServicePolicy",
             Self::Certificate => "Certificate",
             Self::RegistrySync => "RegistrySync",
+            Self::Facade => "Facade",
             Self::GatewayClass => "GatewayClass",
             Self::Namespace => "Namespace",
         }
@@ -74,9 +78,12 @@ impl Kind {
     /// What `apiVersion` may be, the usual one first.
     pub fn versions(self) -> &'static [&'static str] {
         match self {
-            Self::Registry | Self::MeshService | Self::ServicePolicy | Self::Certificate | Self::RegistrySync => {
-                &["landfall.dev/v1"]
-            }
+            Self::Registry
+            | Self::MeshService
+            | Self::ServicePolicy
+            | Self::Certificate
+            | Self::RegistrySync
+            | Self::Facade => &["landfall.dev/v1"],
             Self::Gateway | Self::HttpRoute | Self::GatewayClass => {
                 &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"]
             }
@@ -99,6 +106,7 @@ impl Kind {
             Self::ServicePolicy => (schema_of::<service_policy::ServicePolicySpec>(), true),
             Self::Certificate => (schema_of::<certificate::CertificateSpec>(), true),
             Self::RegistrySync => (schema_of::<registry_sync::RegistrySyncSpec>(), true),
+            Self::Facade => (schema_of::<facade::FacadeSpec>(), true),
             Self::GatewayClass | Self::Namespace => (json!({}), false),
         };
         let mut required_fields = vec!["apiVersion", "kind", "metadata"];

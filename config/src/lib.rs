@@ -27,7 +27,7 @@ mod shape;
 mod yaml;
 
 pub use follow::{ConfigFollower, ConfigState, Refused, follow};
-pub use load::{Config, RegistryConfig, SyncConfig, load};
+pub use load::{Config, FacadeConfig, RegistryConfig, SyncConfig, load};
 pub use problem::{LoadError, Problem, Problems};
 pub use schema::schema;
 pub use services::{parse_services, read_services};

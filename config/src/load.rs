@@ -9,7 +9,7 @@ use landfall_model::{RegistryName, Rules};
 
 use crate::{
     document,
-    kinds::{registry::RegistrySpec, registry_sync::RegistrySyncSpec},
+    kinds::{facade::FacadeSpec, registry::RegistrySpec, registry_sync::RegistrySyncSpec},
     problem::{LoadError, Problem, Problems},
     rules,
     source::{self, Source},
@@ -23,6 +23,8 @@ pub struct Config {
     pub registries: Vec<RegistryConfig>,
     /// What is written from registry to registry, in document order.
     pub syncs: Vec<SyncConfig>,
+    /// The facades to show, in document order.
+    pub facades: Vec<FacadeConfig>,
     /// What it says about traffic. `version` is 1 after [`load`]; [`follow`](crate::follow::follow) counts on.
     pub rules: Rules,
     /// What is allowed but odd.
@@ -51,6 +53,15 @@ pub struct SyncConfig {
     pub name: Arc<str>,
     /// What it says.
     pub spec: RegistrySyncSpec,
+}
+
+/// A facade to show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FacadeConfig {
+    /// `metadata.name`.
+    pub name: String,
+    /// What it shows, and where.
+    pub spec: FacadeSpec,
 }
 
 /// Reads a file, or all `*.yaml`, `*.yml` and `*.json` files of a directory.
@@ -129,6 +140,7 @@ pub(crate) fn interpret(path: &Path, sources: Vec<Source>, environment: &Environ
     Ok(Config {
         registries: translated.registries,
         syncs: translated.syncs,
+        facades: translated.facades,
         rules: Rules {
             version: 1,
             ..translated.rules

@@ -5,6 +5,7 @@
 //!                                   ├▶ gateways ─▶ listeners ─┐
 //!                                   ├▶ routes  ◀── attach ◀───┘
 //!                                   ├▶ mesh services
+//!                                   ├▶ facades
 //!                                   ├▶ policies
 //!                                   └▶ syncs
 //! ```
@@ -15,6 +16,7 @@
 mod attach;
 mod backends;
 mod certificates;
+mod facades;
 mod filters;
 mod gateways;
 mod matches;
@@ -33,7 +35,7 @@ pub(crate) use services::services;
 
 use crate::{
     document::Document,
-    load::{RegistryConfig, SyncConfig},
+    load::{FacadeConfig, RegistryConfig, SyncConfig},
     problem::Problem,
 };
 
@@ -50,6 +52,7 @@ pub(crate) struct Report {
 pub(crate) struct Translated {
     pub registries: Vec<RegistryConfig>,
     pub syncs: Vec<SyncConfig>,
+    pub facades: Vec<FacadeConfig>,
     pub rules: Rules,
 }
 
@@ -57,6 +60,7 @@ pub(crate) struct Translated {
 pub(crate) fn translate(documents: &[Document], report: &mut Report) -> Translated {
     let names = names::Names::collect(documents, report);
     let (registries, precedence) = registries::translate(documents, report);
+    let facades = facades::translate(documents, &registries, &names, report);
     let certificates = certificates::translate(documents, report);
     let sites = gateways::translate(documents, &certificates, &names, report);
     let rules = Rules {
@@ -70,6 +74,7 @@ pub(crate) fn translate(documents: &[Document], report: &mut Report) -> Translat
     Translated {
         registries,
         syncs: syncs::translate(documents, &names, report),
+        facades,
         rules,
     }
 }

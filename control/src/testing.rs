@@ -220,6 +220,7 @@ impl Stage {
         let config = Config {
             registries: Vec::new(),
             syncs: Vec::new(),
+            facades: Vec::new(),
             rules: self.rules.clone(),
             warnings: Vec::new(),
             fingerprint: "0123456789abcdef".to_owned(),

@@ -17,6 +17,7 @@
 use std::{io::Write, sync::Arc, time::Duration};
 
 use axum::{
+    Router,
     body::{Body, Bytes},
     extract::Request,
     response::Response,
@@ -54,6 +55,14 @@ impl Surface {
     /// Over this book; writes go where `writes` says.
     pub fn new(shared: Arc<Shared<Book>>, writes: Writes) -> Self {
         Self { shared, writes }
+    }
+
+    /// As a service of its own.
+    pub fn router(self) -> Router {
+        Router::new().fallback(move |request: Request| {
+            let surface = self.clone();
+            async move { surface.answer(request).await }
+        })
     }
 
     /// Answers a request.

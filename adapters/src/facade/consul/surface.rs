@@ -19,6 +19,7 @@ mod kv;
 use std::{sync::Arc, time::Duration};
 
 use axum::{
+    Router,
     body::{Body, Bytes},
     extract::Request,
     response::Response,
@@ -71,6 +72,14 @@ impl Surface {
             shared,
             writes,
         }
+    }
+
+    /// As a service of its own.
+    pub fn router(self) -> Router {
+        Router::new().fallback(move |request: Request| {
+            let surface = self.clone();
+            async move { surface.answer(request).await }
+        })
     }
 
     /// Answers a request.

@@ -11,7 +11,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    eureka::{book::Limits, convert, shared::Shared, surface},
+    eureka::{
+        book::{Book, Limits},
+        convert,
+        surface::Surface,
+    },
+    facade::{shared::Shared, writes::Writes},
     publish::samples::{any_record, check, greeting, lost, orders, port, record},
 };
 
@@ -226,7 +231,7 @@ proptest! {
 /// Our own Eureka server, and what was asked of it.
 struct Server {
     address: SocketAddr,
-    book: Arc<Shared>,
+    book: Arc<Shared<Book>>,
     asked: Arc<Mutex<Vec<String>>>,
     /// When not 0, every answer.
     refuse: Arc<AtomicU16>,
@@ -241,12 +246,13 @@ impl Drop for Server {
 
 impl Server {
     async fn start() -> Self {
-        let book = Shared::new(Limits::default());
+        let book = Shared::new(Book::new(Limits::default()));
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let refuse = Arc::new(AtomicU16::new(0));
         let (log, refusing) = (asked.clone(), refuse.clone());
-        let app = surface::router(book.clone()).layer(middleware::from_fn(
-            move |request: Request, next: middleware::Next| {
+        let app = Surface::new(book.clone(), Writes::Here)
+            .router()
+            .layer(middleware::from_fn(move |request: Request, next: middleware::Next| {
                 let line = format!("{} {}", request.method(), request.uri());
                 log.lock().unwrap().push(line);
                 let refuse = refusing.load(Ordering::Relaxed);
@@ -256,8 +262,7 @@ impl Server {
                         _ => next.run(request).await,
                     }
                 }
-            },
-        ));
+            }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {

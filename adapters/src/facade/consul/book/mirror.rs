@@ -51,18 +51,8 @@ impl Book {
             one.service.name = name.to_owned();
             wanted.insert((one.node.clone(), one.service.id.clone()), (one, checks));
         }
-        let there = self.names.get(name).cloned().unwrap_or_default();
-        for (node, id) in &there {
-            let owner = self
-                .nodes
-                .get(node)
-                .and_then(|place| place.services.get(id))
-                .map(|(service, _)| service.owner);
-            if owner == Some(Owner::Mirror) && !wanted.contains_key(&(node.clone(), id.clone())) {
-                self.take_service(node, id);
-                self.drop_mirrored_node(node);
-            }
-        }
+        let kept: BTreeSet<(String, String)> = wanted.keys().cloned().collect();
+        // What comes before what goes: a name that loses all of its instances and gets others does not vanish.
         for ((node, id), (one, checks)) in wanted {
             if !self.nodes.contains_key(&node) {
                 let meta = BTreeMap::from([("external-node".to_owned(), "true".to_owned())]);
@@ -80,6 +70,18 @@ impl Book {
             }
             for gone in self.checks_of(&node, &id).difference(&kept) {
                 self.take_check(&node, gone);
+            }
+        }
+        let there = self.names.get(name).cloned().unwrap_or_default();
+        for (node, id) in &there {
+            let owner = self
+                .nodes
+                .get(node)
+                .and_then(|place| place.services.get(id))
+                .map(|(service, _)| service.owner);
+            if owner == Some(Owner::Mirror) && !kept.contains(&(node.clone(), id.clone())) {
+                self.take_service(node, id);
+                self.drop_mirrored_node(node);
             }
         }
     }

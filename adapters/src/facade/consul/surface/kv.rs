@@ -34,7 +34,7 @@ impl Surface {
                             .to_string(),
                     )
                 }
-                Err(refused) => refused,
+                Err(what) => plain(StatusCode::BAD_REQUEST, what),
             },
             _ => self.kv_get(key, asked).await,
         }
@@ -92,7 +92,7 @@ impl Surface {
         };
         let cas = match cas(asked) {
             Ok(cas) => cas,
-            Err(refused) => return refused,
+            Err(what) => return plain(StatusCode::BAD_REQUEST, what),
         };
         let body = match bytes(body).await {
             Ok(body) => body,
@@ -116,9 +116,9 @@ impl Surface {
     }
 }
 
-fn cas(asked: &Asked<'_>) -> Result<Option<u64>, Response> {
+fn cas(asked: &Asked<'_>) -> Result<Option<u64>, &'static str> {
     let cas = asked.query.get("cas").map(str::parse).transpose();
-    cas.map_err(|_| plain(StatusCode::BAD_REQUEST, "Invalid cas"))
+    cas.map_err(|_| "Invalid cas")
 }
 
 fn row(key: &str, value: &record::Value) -> Value {

@@ -1,0 +1,235 @@
+//! One Facade document at work: a book that is filled from the World, and the surface that answers from it.
+//!
+//! ```text
+//! World ──(changed)──▶ Viewer ──(services that read differently)──▶ book.mirror ──▶ surface ──▶ clients
+//! ```
+//!
+//! Until what it shows has been read once, reads are answered 503 (Eureka) or 500 (Consul), never with an empty
+//! list: clients keep what they have, or ask another server.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use axum::{extract::Request, response::Response};
+use http::{Method, StatusCode};
+use landfall_config::{
+    RegistryConfig,
+    kinds::facade::{FacadeSpec, FacadeWrites},
+};
+use landfall_model::{Instance, World};
+use tokio::{sync::watch, task::AbortHandle};
+
+use super::{
+    consul::{
+        book as consul,
+        surface::{Surface as ConsulSurface, plain},
+    },
+    project::{self, Place},
+    shared::{Shared, wall_clock},
+    view::{Services, Shown, Viewer},
+    writes::{Elsewhere, Forward, Writes},
+};
+use crate::{
+    embedded::uuid_of,
+    eureka::{book as eureka, surface::Surface as EurekaSurface},
+};
+
+/// Pause between two looks at a world that changes.
+const BREATH: Duration = Duration::from_millis(50);
+/// The merged view does not wait longer for a registry that has never been read.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A facade at work. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Front {
+    surface: Surface,
+    ready: Arc<AtomicBool>,
+    feeder: AbortHandle,
+}
+
+#[derive(Debug)]
+enum Surface {
+    Eureka(EurekaSurface),
+    Consul(ConsulSurface),
+}
+
+/// The book of either protocol.
+enum Book {
+    Eureka(Arc<Shared<eureka::Book>>),
+    Consul(Arc<Shared<consul::Book>>),
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.feeder.abort();
+    }
+}
+
+impl Front {
+    /// Begins to follow the world. Needs a runtime.
+    ///
+    /// # Errors
+    /// What is wrong with where its writes go.
+    pub(crate) fn start(
+        name: &str,
+        spec: &FacadeSpec,
+        ip: IpAddr,
+        target: Option<&RegistryConfig>,
+        world: watch::Receiver<Arc<World>>,
+    ) -> Result<Self, String> {
+        let elsewhere = match (&spec.writes, target) {
+            (FacadeWrites::Forward(_), Some(target)) => Elsewhere::Forward(Forward::new(&bases(spec, target))?),
+            (FacadeWrites::Forward(writes), None) => {
+                return Err(format!("there is no registry `{}`", &*writes.forward));
+            }
+            (FacadeWrites::Refuse(_), _) => Elsewhere::Refused,
+        };
+        let writes = Writes::Elsewhere(Arc::new(elsewhere));
+        let clock = u64::try_from(wall_clock()).unwrap_or(0);
+        let (surface, book) = if let Some(consul) = &spec.consul {
+            let datacenter = consul.datacenter.clone().unwrap_or_else(|| "dc1".to_owned());
+            let identity = consul::Identity {
+                id: uuid_of(name, &datacenter),
+                datacenter,
+                node: "landfall".to_owned(),
+                address: if ip.is_unspecified() {
+                    "127.0.0.1".to_owned()
+                } else {
+                    ip.to_string()
+                },
+            };
+            let book = Shared::new(consul::Book::new(identity, consul::Limits::default(), clock));
+            (
+                Surface::Consul(ConsulSurface::new(book.clone(), writes)),
+                Book::Consul(book),
+            )
+        } else {
+            let book = Shared::new(eureka::Book::starting_at(eureka::Limits::default(), clock));
+            (
+                Surface::Eureka(EurekaSurface::new(book.clone(), writes)),
+                Book::Eureka(book),
+            )
+        };
+        let ready = Arc::new(AtomicBool::new(false));
+        let feeder = tokio::spawn(feed(Viewer::new(spec), book, world, ready.clone()));
+        Ok(Self {
+            surface,
+            ready,
+            feeder: feeder.abort_handle(),
+        })
+    }
+
+    /// Answers a request whose path has the protocol's own form.
+    pub(crate) async fn answer(&self, request: Request) -> Response {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        if reads && !self.ready.load(Relaxed) {
+            return match self.surface {
+                Surface::Eureka(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the registries have not been read yet"),
+                // As Consul's agent before it has found its servers.
+                Surface::Consul(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "No cluster leader"),
+            };
+        }
+        match &self.surface {
+            Surface::Eureka(surface) => surface.answer(request).await,
+            Surface::Consul(surface) => surface.answer(request).await,
+        }
+    }
+}
+
+/// The base URLs of a registry's API in the facade's protocol.
+fn bases(spec: &FacadeSpec, target: &RegistryConfig) -> Vec<String> {
+    let (registry, embedded) = (&target.spec, target.spec.embedded.as_ref());
+    if spec.consul.is_some() {
+        let own = embedded.and_then(|embedded| embedded.consul.as_ref());
+        let address = registry.consul.as_ref().map(|consul| consul.address.clone());
+        let address = address.or_else(|| own.map(|own| format!("http://{}", own.address)));
+        return address
+            .map(|address| format!("{}/v1/", address.trim_end_matches('/')))
+            .into_iter()
+            .collect();
+    }
+    let own = embedded.and_then(|embedded| embedded.eureka.as_ref());
+    match (&registry.eureka, own) {
+        (Some(eureka), _) => eureka.urls.clone(),
+        (None, Some(own)) => vec![format!("http://{}/eureka", own.address)],
+        (None, None) => Vec::new(),
+    }
+}
+
+async fn feed(mut viewer: Viewer, book: Book, mut world: watch::Receiver<Arc<World>>, ready: Arc<AtomicBool>) {
+    let began = tokio::time::Instant::now();
+    let mut shown = Services::new();
+    loop {
+        let now = world.borrow_and_update().clone();
+        let fresh = viewer.services(&now).clone();
+        let gone = shown.keys().filter(|name| !fresh.contains_key(*name));
+        let changed = fresh
+            .iter()
+            .filter(|(name, list)| shown.get(*name).is_none_or(|known| !Arc::ptr_eq(known, list)));
+        let names: BTreeSet<&Arc<str>> = gone.chain(changed.map(|(name, _)| name)).collect();
+        book.show(names, &fresh);
+        shown = fresh;
+        let waited = began.elapsed() >= PATIENCE && now.registries.values().any(|one| one.is_ready());
+        if !ready.load(Relaxed) && (viewer.is_ready(&now) || (viewer.is_merged() && waited)) {
+            ready.store(true, Relaxed);
+        }
+        tokio::time::sleep(BREATH).await;
+        let patience = if ready.load(Relaxed) {
+            Duration::from_secs(3600)
+        } else {
+            Duration::from_secs(1)
+        };
+        if let Ok(Err(_)) = tokio::time::timeout(patience, world.changed()).await {
+            return;
+        }
+    }
+}
+
+impl Book {
+    /// Shows these services, or takes them away if they are not among `all` any more.
+    fn show(&self, names: BTreeSet<&Arc<str>>, all: &Services) {
+        match self {
+            Self::Consul(book) => {
+                for name in names {
+                    let list = all.get(name).map_or(&[][..], |list| list);
+                    let mirrored = list.iter().map(|one| {
+                        let place = Place {
+                            registry: one.registry.as_str(),
+                            is_consul: one.is_consul,
+                        };
+                        project::consul(&place, name, &one.instance)
+                    });
+                    let mirrored = mirrored.collect();
+                    book.tend(|book, now| book.mirror(name, mirrored, now));
+                }
+            }
+            Self::Eureka(book) => {
+                // Names that differ in case alone are one application.
+                let apps: BTreeSet<String> = names.iter().map(|name| name.to_uppercase()).collect();
+                let mut wanted: BTreeMap<String, Vec<(&Arc<str>, &Shown)>> =
+                    apps.into_iter().map(|app| (app, Vec::new())).collect();
+                for (name, list) in all {
+                    if let Some(of) = wanted.get_mut(&name.to_uppercase()) {
+                        of.extend(list.iter().map(|one| (name, one)));
+                    }
+                }
+                for (app, list) in wanted {
+                    let instances: Vec<Arc<Instance>> = list.iter().map(|(_, one)| one.instance.clone()).collect();
+                    let weighted = project::weighted(&instances);
+                    let mirrored = list
+                        .iter()
+                        .map(|(name, one)| project::eureka(name, &one.instance, weighted));
+                    let mirrored = mirrored.collect();
+                    book.tend(|book, now| book.mirror(&app, mirrored, now));
+                }
+            }
+        }
+    }
+}
