@@ -461,12 +461,11 @@ async fn behind_both_protocols_stands_one_registry() {
 
     let stock = until("stock is in Eureka", || async {
         let all = client.get("/apps").await;
-        let found = all["applications"]["application"]
+        all["applications"]["application"]
             .as_array()?
             .iter()
             .find(|one| one["name"] == "STOCK")
-            .cloned();
-        found
+            .cloned()
     })
     .await;
     let instance = &stock["instance"][0];
