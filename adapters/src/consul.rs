@@ -67,7 +67,7 @@ pub(crate) fn read_health(service: &Arc<str>, body: &[u8]) -> Option<(Vec<Instan
         wait: std::time::Duration::ZERO,
         max_watches: 0,
     };
-    match record::health(service, body, &scope) {
+    match record::health(service, body, &scope).map(|health| health.reading) {
         Ok(record::Reading::Service { instances, quarantined }) => Some((instances, quarantined)),
         Ok(record::Reading::Machinery) | Err(_) => None,
     }
