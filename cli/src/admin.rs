@@ -2,12 +2,22 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use reqwest::Method;
 use serde_json::Value;
 
 use crate::outcome::{Failure, chain};
 
 /// Asks for `path` (with query) and returns the JSON answer.
 pub async fn ask(admin: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
+    send(admin, Method::GET, path, query).await
+}
+
+/// Has something done, and returns the JSON answer.
+pub async fn tell(admin: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
+    send(admin, Method::POST, path, query).await
+}
+
+async fn send(admin: SocketAddr, method: Method, path: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
     let unreachable = |error: reqwest::Error| {
         Failure::Unreachable(format!(
             "no answer from http://{admin}{path}: {}\nIs Landfall running there? Another address is named with --admin.",
@@ -20,7 +30,9 @@ pub async fn ask(admin: SocketAddr, path: &str, query: &[(&str, &str)]) -> Resul
         .build()
         .map_err(unreachable)?;
     let answer = client
-        .get(format!("http://{admin}{path}"))
+        .request(method, format!("http://{admin}{path}"))
+        // What a page in a browser cannot set without being asked first; see the admin API's guard.
+        .header("x-landfall", "1")
         .query(query)
         .send()
         .await

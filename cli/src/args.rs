@@ -51,6 +51,8 @@ pub enum Command {
     Get(GetArgs),
     /// Tell where a service's endpoints came from, or why one is missing.
     Why(WhyArgs),
+    /// Services of one registry written into others: what would be written, apply it, how it stands.
+    Sync(SyncArgs),
     /// Preflight: configuration, registries, ports, certificates, clocks.
     Check(CheckArgs),
     /// Print the JSON Schema of the configuration, for editors.
@@ -94,6 +96,13 @@ pub struct UpArgs {
     /// else ~/.local/state/landfall].
     #[arg(long, env = "LANDFALL_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Names this Landfall in the records it writes; all processes that follow the same configuration have the same one.
+    #[arg(long, env = "LANDFALL_CLUSTER", default_value = "landfall", value_name = "NAME")]
+    pub cluster: String,
+    /// Elect the one process of the cluster that writes to registries, by a lock in this registry (consul or
+    /// zookeeper) [default: no election, this process writes].
+    #[arg(long, env = "LANDFALL_ELECT_IN", value_name = "REGISTRY")]
+    pub elect_in: Option<String>,
     /// Threads that carry traffic [default: one a core].
     #[arg(long, env = "LANDFALL_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
@@ -194,7 +203,7 @@ pub enum Listing {
     Routes,
     /// Listeners and whether they are bound.
     Listeners,
-    /// Names that several registries claim.
+    /// Names that several registries claim, and records that are not written because their name is taken.
     Conflicts,
     /// The configuration in force, and the last one refused.
     Config,
@@ -231,6 +240,61 @@ pub struct WhyArgs {
     /// How it is printed.
     #[arg(short, long, default_value = "text")]
     pub output: Output,
+}
+
+/// `landfall sync`
+#[derive(Debug, Args)]
+pub struct SyncArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SyncCommand,
+}
+
+/// What `sync` does.
+#[derive(Debug, Subcommand)]
+pub enum SyncCommand {
+    /// Show every addition, change, removal and conflict of the RegistrySyncs, before anything is written.
+    Plan(SyncLookArgs),
+    /// Write what RegistrySyncs with `mode: plan` wait to write.
+    Apply(SyncApplyArgs),
+    /// Tell who writes, and how far each target is.
+    Status(SyncLookArgs),
+}
+
+/// `landfall sync plan`, `landfall sync status`
+#[derive(Debug, Args)]
+pub struct SyncLookArgs {
+    /// The running Landfall to ask.
+    #[arg(
+        long,
+        env = "LANDFALL_ADMIN",
+        default_value = "127.0.0.1:15000",
+        value_name = "IP:PORT"
+    )]
+    pub admin: SocketAddr,
+    /// How it is printed.
+    #[arg(short, long, default_value = "text")]
+    pub output: Output,
+}
+
+/// `landfall sync apply`
+#[derive(Debug, Args)]
+pub struct SyncApplyArgs {
+    /// The plan's digest, as `sync plan` shows it; refused if the plan is another one by now. Without it the plan is
+    /// shown and you are asked.
+    #[arg(value_name = "DIGEST")]
+    pub plan: Option<String>,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// The running Landfall to tell.
+    #[arg(
+        long,
+        env = "LANDFALL_ADMIN",
+        default_value = "127.0.0.1:15000",
+        value_name = "IP:PORT"
+    )]
+    pub admin: SocketAddr,
 }
 
 /// `landfall check`

@@ -4,6 +4,7 @@ pub mod check;
 pub mod explain;
 pub mod get;
 mod look;
+pub mod sync;
 pub mod validate;
 pub mod why;
 

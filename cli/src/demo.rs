@@ -45,6 +45,8 @@ pub async fn demo(args: DemoArgs) -> Result<(), Failure> {
         config: dir.path().join("landfall.yaml"),
         admin: args.admin,
         data_dir: dir.path().join("data"),
+        cluster: "demo".to_owned(),
+        elect_in: None,
         gateway: GatewayOptions {
             workers: 1,
             map_ports: vec![(8080, args.port)],

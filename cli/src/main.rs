@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! args ──▶ commands ─┬─▶ run: config ▶ hub ▶ control ▶ gateway      up, gateway, demo
-//!                    ├─▶ admin: asks a running one                   get, why, explain
+//!                    ├─▶ admin: asks a running one                   get, why, explain, sync
 //!                    └─▶ config and registries, looked at once       validate, check, explain --config, schema
 //! ```
 
@@ -68,6 +68,7 @@ async fn command(command: Command) -> Result<(), Failure> {
         Command::Explain(args) => commands::explain::explain(args).await,
         Command::Get(args) => commands::get::get(args).await,
         Command::Why(args) => commands::why::why(args).await,
+        Command::Sync(args) => commands::sync::sync(args).await,
         Command::Check(args) => commands::check::check(args).await,
         Command::Schema => commands::schema(),
     }

@@ -1,7 +1,8 @@
 //! `landfall up` and `landfall gateway`: everything is made and joined in one place, in the order it depends on.
 //!
 //! ```text
-//! config::load ─▶ admin port ─▶ hub ─▶ control ─▶ facades ─▶ gateway ─▶ admin pages ─▶ … ─▶ drain ─▶ hub writes last good views
+//! config::load ─▶ admin port ─▶ hub ─▶ control ─▶ facades ─▶ writing ─▶ gateway ─▶ admin pages
+//!     … ─▶ drain ─▶ writing gives its lock back ─▶ hub writes last good views
 //! ```
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -15,6 +16,7 @@ use landfall_control::{
     Control, ControlOptions, DataPath,
     admin::{AdminServer, Sources},
     resolve,
+    writing::{Writing, WritingError, WritingOptions},
 };
 use landfall_gateway::{AccessLogTarget, Gateway, GatewayError, GatewayOptions};
 use tokio::{
@@ -39,8 +41,12 @@ pub struct RunOptions {
     pub config: PathBuf,
     /// Where the admin server listens.
     pub admin: SocketAddr,
-    /// Where last good views are kept.
+    /// Where last good views are kept, and what was written into registries.
     pub data_dir: PathBuf,
+    /// Id of the cluster that is written as.
+    pub cluster: String,
+    /// Registry where the writer is elected.
+    pub elect_in: Option<String>,
     /// The data path's.
     pub gateway: GatewayOptions,
 }
@@ -51,6 +57,7 @@ pub struct Running {
     control: Control,
     config: ConfigFollower,
     facades: JoinHandle<()>,
+    writing: Writing,
     gateway: Gateway,
     admin_end: oneshot::Sender<()>,
     admin: JoinHandle<std::io::Result<()>>,
@@ -75,7 +82,7 @@ impl Running {
         })?;
         registries_ports_are_free(&first)?;
         let hub = Arc::new(Hub::start(HubOptions {
-            data_dir: Some(options.data_dir),
+            data_dir: Some(options.data_dir.clone()),
             ..HubOptions::default()
         }));
         let config = follow(&options.config, first);
@@ -86,6 +93,21 @@ impl Running {
         })
         .await;
         let facades = tokio::spawn(Facades::new(hub.world()).follow(config.state()));
+        let writing = Writing::start(WritingOptions {
+            config: config.state(),
+            hub: hub.clone(),
+            cluster: options.cluster,
+            elect_in: options.elect_in,
+            who: who(),
+            data_dir: Some(options.data_dir),
+        })
+        .await
+        .map_err(|error| match error {
+            WritingError::NoSuchRegistry { .. } => {
+                Failure::Usage(format!("{error}\nName one of them with --elect-in."))
+            }
+            WritingError::Election(_) => unreachable(&error),
+        })?;
         // Ports open when calls can be served, so that nobody is told 503 for being early.
         let ready = wait_until_ready(&control, None);
         if tokio::time::timeout(OPEN_AFTER, ready).await.is_err() {
@@ -97,11 +119,15 @@ impl Running {
                 Failure::Unreachable(format!("{}\nChoose another with --access-log.", chain(&error)))
             }
         })?;
-        let metrics = hub.metrics();
+        let (metrics, writes) = (hub.metrics(), writing.view().sync.metrics());
         let sources = Sources {
             control: control.clone(),
             data_path: Some(Arc::new(EngineDataPath(gateway.engine()))),
-            metrics: vec![Arc::new(move |out: &mut String| metrics.render(out))],
+            writing: Some(writing.view()),
+            metrics: vec![
+                Arc::new(move |out: &mut String| metrics.render(out)),
+                Arc::new(move |out: &mut String| writes.render(out)),
+            ],
         };
         tracing::info!(address = %admin.address(), "admin server listening");
         let (admin_end, end) = oneshot::channel::<()>();
@@ -114,6 +140,7 @@ impl Running {
             control,
             config,
             facades,
+            writing,
             gateway,
             admin_end,
             admin,
@@ -133,6 +160,7 @@ impl Running {
             tracing::warn!(connections = cut, "cut what was still open after the drain time");
         }
         self.facades.abort();
+        self.writing.stop().await;
         self.hub.shutdown().await;
         let _ = self.admin_end.send(());
         // Whoever still reads from the admin server has had its answer, or has stopped reading.
@@ -150,6 +178,8 @@ pub async fn until_told_to_end(args: UpArgs) -> Result<(), Failure> {
         config: args.config,
         admin: args.admin,
         data_dir: args.data_dir.unwrap_or_else(default_data_dir),
+        cluster: args.cluster,
+        elect_in: args.elect_in,
         gateway: GatewayOptions {
             workers: args.workers.unwrap_or(0),
             map_ports: args.map_port,
@@ -224,6 +254,12 @@ async fn wait_until_ready(control: &Control, data_path: Option<&dyn DataPath>) {
     while !control.readiness(data_path).ready {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// What this process calls itself to others: host name and process id.
+fn who() -> String {
+    let host = rustix::system::uname();
+    format!("{} ({})", host.nodename().to_string_lossy(), std::process::id())
 }
 
 /// A registry of our own or a facade that cannot listen fails the start, as a listener does; while running it is

@@ -1,11 +1,11 @@
 //! The admin server: health, metrics, and what CLI and dashboard ask.
 //!
 //! ```text
-//! connection ──▶ guard: GET only, host name, security headers ──▶ one of the pages ──▶ JSON
+//! connection ──▶ guard: method, host name, security headers ──▶ one of the pages ──▶ JSON
 //! ```
 //!
-//! It has no login, so it belongs on loopback, which is the default. Nothing can be changed through it and no secret
-//! is in its answers. Every answer is made from one [`Composition`](crate::control::Composition), so its parts fit
+//! It has no login, so it belongs on loopback, which is the default. Nothing can be changed through it but that a plan of
+//! `RegistrySync`s is applied, and no secret is in its answers. Every answer is made from one [`Composition`](crate::control::Composition), so its parts fit
 //! together. Shapes are the structs of the pages; `docs/admin-api.md` shows one of each.
 //!
 //! Next on the path: `admin/guard.rs`, then the page.
@@ -21,6 +21,7 @@ mod listeners;
 mod registries;
 mod routes;
 mod services;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
@@ -33,10 +34,15 @@ use std::{
     sync::Arc,
 };
 
-use axum::{Router, http::Uri, middleware, routing::get};
+use axum::{
+    Router,
+    http::Uri,
+    middleware,
+    routing::{get, post},
+};
 use tokio::net::TcpListener;
 
-use crate::{Control, DataPath};
+use crate::{Control, DataPath, writing::WritingView};
 use answer::Refusal;
 
 /// Where the admin server listens unless told otherwise.
@@ -63,6 +69,8 @@ pub struct Sources {
     pub control: Control,
     /// What carries traffic, if this process does.
     pub data_path: Option<Arc<dyn DataPath>>,
+    /// What is written into registries, if this process does.
+    pub writing: Option<WritingView>,
     /// Further metrics: those of the registries.
     pub metrics: Vec<RenderMetrics>,
 }
@@ -99,7 +107,7 @@ impl AdminServer {
 }
 
 /// Pages and what each is for, shown where somebody asks for one that is not there.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 15] = [
     "/healthz",
     "/readyz",
     "/metrics",
@@ -110,6 +118,9 @@ const PAGES: [&str; 12] = [
     "/api/v1/listeners",
     "/api/v1/config",
     "/api/v1/conflicts",
+    "/api/v1/sync",
+    "/api/v1/sync/plan",
+    "/api/v1/sync/apply",
     "/api/v1/why",
     "/api/v1/explain",
 ];
@@ -127,6 +138,9 @@ fn router(sources: Sources, address: SocketAddr) -> Router {
         .route("/api/v1/listeners", get(listeners::list))
         .route("/api/v1/config", get(config::show))
         .route("/api/v1/conflicts", get(conflicts::list))
+        .route("/api/v1/sync", get(sync::show))
+        .route("/api/v1/sync/plan", get(sync::plan))
+        .route("/api/v1/sync/apply", post(sync::apply))
         .route("/api/v1/why", get(why::show))
         .route("/api/v1/explain", get(explain::show))
         .fallback(|uri: Uri| async move {

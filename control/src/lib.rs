@@ -16,6 +16,7 @@ mod metrics;
 pub mod resolve;
 #[cfg(test)]
 mod testing;
+pub mod writing;
 
 pub use control::{Control, ControlOptions};
 pub use data_path::{DataPath, EndpointFigures, ListenerFigures, Question};

@@ -6,6 +6,7 @@ mod election;
 mod embedded;
 mod h2;
 mod outages;
+mod pairs;
 mod zookeeper;
 
 use landfall_tests::{Landfall, eventually};

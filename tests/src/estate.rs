@@ -25,12 +25,7 @@ impl Estate {
 
     /// Starts these parts with what they need, and waits until each is really ready.
     pub async fn up(parts: &[&str]) -> Self {
-        crate::landfall::install_crypto();
-        let estate = Self {
-            instance: format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)),
-        };
-        estate.tell(&[&["up"], parts].concat()).await;
-        estate
+        Self::up_set(parts, &[]).await
     }
 
     /// Starts these parts without what they need, with settings of the form `part:KEY=VALUE`.
@@ -40,6 +35,20 @@ impl Estate {
         settings.iter().for_each(|setting| words.extend(["--set", setting]));
         estate.tell(&words).await;
         estate
+    }
+
+    /// As [`Self::up`], with settings of the form `part:KEY=VALUE`.
+    pub async fn up_set(parts: &[&str], settings: &[String]) -> Self {
+        let estate = Self::new();
+        estate.add_set(parts, settings).await;
+        estate
+    }
+
+    /// Starts further parts, with settings of the form `part:KEY=VALUE`.
+    pub async fn add_set(&self, parts: &[&str], settings: &[String]) {
+        let mut words = [&["up"], parts].concat();
+        settings.iter().for_each(|setting| words.extend(["--set", setting]));
+        self.tell(&words).await;
     }
 
     /// Starts further parts.

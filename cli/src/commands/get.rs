@@ -295,10 +295,19 @@ fn conflicts(answer: &Value) -> String {
         let routes = if routes.is_empty() { "-".to_owned() } else { routes };
         table.row([cell(&conflict["name"]), services, cell(&conflict["means"]), routes]);
     }
+    let mut sync = Table::new(&["NOT WRITTEN", "INTO", "AS", "BECAUSE OF", "KIND", "MEND"]);
+    for conflict in list(&answer["sync"]) {
+        let keys = ["of", "target", "service", "winner", "kind", "mend"];
+        sync.row(keys.map(|key| cell(&conflict[key])));
+    }
     let warnings: String = list(&answer["warnings"])
         .map(|warning| format!("{}\n", cell(warning)))
         .collect();
-    or_none(&table, "no conflicts") + &warnings
+    match (table.is_empty(), sync.is_empty()) {
+        (false, false) => format!("{table}\n{sync}{warnings}"),
+        (true, false) => sync.to_string() + &warnings,
+        _ => or_none(&table, "no conflicts") + &warnings,
+    }
 }
 
 fn config(answer: &Value) -> String {

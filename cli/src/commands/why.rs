@@ -42,6 +42,12 @@ fn service(service: &Value) -> String {
             ports.join(","),
             output::cell(&instance["status"])
         );
+        if let Some(origin) = instance["copyOf"].as_str() {
+            out += &format!("      copy of {origin}\n");
+        }
+        for copy in output::list(&instance["copies"]) {
+            out += &format!("      written as {}\n", output::cell(copy));
+        }
         for reason in output::list(&instance["reasons"]) {
             let cluster = reason["cluster"]
                 .as_str()

@@ -15,6 +15,8 @@ use serde::Serialize;
 pub struct Refusal {
     status: StatusCode,
     body: RefusalBody,
+    /// The methods that are answered.
+    allow: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -28,7 +30,11 @@ struct RefusalBody {
 impl Refusal {
     fn new(status: StatusCode, error: String, mend: String) -> Self {
         let body = RefusalBody { error, mend };
-        Self { status, body }
+        Self {
+            status,
+            body,
+            allow: None,
+        }
     }
 
     /// 400: the question makes no sense.
@@ -47,8 +53,16 @@ impl Refusal {
     }
 
     /// 405: not with this method.
-    pub fn method(error: String, mend: String) -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, error, mend)
+    pub fn method(error: String, mend: String, allowed: &'static str) -> Self {
+        Self {
+            allow: Some(allowed),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, error, mend)
+        }
+    }
+
+    /// 409: it was asked for something that has changed meanwhile.
+    pub fn conflict(error: String, mend: String) -> Self {
+        Self::new(StatusCode::CONFLICT, error, mend)
     }
 
     /// 503: not now, or not in this process.
@@ -60,10 +74,10 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body)).into_response();
-        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+        if let Some(methods) = self.allow {
             response
                 .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+                .insert(header::ALLOW, HeaderValue::from_static(methods));
         }
         response
     }

@@ -1,13 +1,17 @@
-//! `/api/v1/conflicts`: names that several registries have, and references that stand for nothing.
+//! `/api/v1/conflicts`: names that several registries have, references that stand for nothing, and records that are
+//! not written because their name is taken.
 
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::Uri};
+use landfall_adapters::sync::Conflict;
+use landfall_model::RegistryName;
 use serde::Serialize;
 
 use super::{
     Sources,
     answer::{Parameters, Refusal},
+    sync,
 };
 use crate::compose::conflicts::conflicts;
 
@@ -17,6 +21,8 @@ use crate::compose::conflicts::conflicts;
 pub struct Conflicts {
     /// Sorted by name.
     conflicts: Vec<ConflictState>,
+    /// Records that a RegistrySync does not write because something else has their name.
+    sync: Vec<SyncConflict>,
     /// What is odd about references in use, as a person reads it.
     warnings: Vec<String>,
 }
@@ -32,6 +38,15 @@ struct ConflictState {
     means: String,
     /// Routes that use the name without a namespace.
     routes: Vec<Arc<str>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SyncConflict {
+    /// The registry that they are not written into.
+    target: RegistryName,
+    #[serde(flatten)]
+    conflict: Conflict,
 }
 
 pub async fn list(State(sources): State<Sources>, uri: Uri) -> Result<Json<Conflicts>, Refusal> {
@@ -51,6 +66,10 @@ pub async fn list(State(sources): State<Sources>, uri: Uri) -> Result<Json<Confl
         });
     Ok(Json(Conflicts {
         conflicts: conflicts.collect(),
+        sync: sync::conflicts(&sources)
+            .into_iter()
+            .map(|(target, conflict)| SyncConflict { target, conflict })
+            .collect(),
         warnings: composition.warnings.iter().map(ToString::to_string).collect(),
     }))
 }

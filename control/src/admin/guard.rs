@@ -11,6 +11,12 @@ use axum::{
 
 use super::answer::Refusal;
 
+/// Pages that do something, by POST.
+const ACTIONS: [&str; 1] = ["/api/v1/sync/apply"];
+/// The header that says that a POST is meant. A page in a browser may send a POST anywhere without asking, but no header
+/// of its own, so it cannot have this done (cross-site request forgery).
+const MEANT: &str = "x-landfall";
+
 /// Which host names may be asked for.
 ///
 /// A page in a browser can make its own name point to 127.0.0.1 and then read what is there (DNS rebinding); the Host
@@ -56,12 +62,24 @@ pub async fn guard(State(host): State<Host>, request: Request, next: Next) -> Re
 }
 
 fn refusal(host: Host, request: &Request) -> Option<Refusal> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let error = format!("{} is not answered: nothing can be changed here", request.method());
-        return Some(Refusal::method(
-            error,
-            "use GET; what is to change is changed in the configuration".to_owned(),
-        ));
+    let path = request.uri().path();
+    match (request.method(), ACTIONS.contains(&path)) {
+        (&Method::GET | &Method::HEAD, false) => {}
+        (&Method::POST, true) if request.headers().contains_key(MEANT) => {}
+        (&Method::POST, true) => {
+            let error = format!("{path} does something, and the header `{MEANT}` is missing");
+            let mend = format!("send `{MEANT}: 1`; a page in a browser cannot, unless it is allowed to");
+            return Some(Refusal::forbidden(error, mend));
+        }
+        (method, true) => {
+            let error = format!("{method} is not answered: {path} does something");
+            return Some(Refusal::method(error, "use POST".to_owned(), "POST"));
+        }
+        (method, false) => {
+            let error = format!("{method} is not answered: nothing can be changed here");
+            let mend = "use GET; what is to change is changed in the configuration".to_owned();
+            return Some(Refusal::method(error, mend, "GET, HEAD"));
+        }
     }
     let asked = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
     let named = request.uri().authority().map(|authority| authority.as_str().as_bytes());

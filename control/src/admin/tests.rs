@@ -1,6 +1,7 @@
 //! The admin server asked through a real socket.
 
 mod reference;
+mod sync;
 
 use std::{
     io,
@@ -27,6 +28,7 @@ use super::{AdminServer, Sources};
 use crate::{
     Control, DataPath, EndpointFigures, ListenerFigures, Question,
     testing::{self, Stage, reference},
+    writing::WritingView,
 };
 
 /// A data path that says what it is told to.
@@ -89,6 +91,10 @@ impl Server {
     }
 
     async fn start_with(stage: &Stage, config: ConfigState, data_path: Option<Told>) -> Self {
+        Self::serve(stage, config, data_path, None).await
+    }
+
+    async fn serve(stage: &Stage, config: ConfigState, data_path: Option<Told>, writing: Option<WritingView>) -> Self {
         let (_config, config) = watch::channel(config);
         let (world, worlds) = watch::channel(Arc::new(stage.world.clone()));
         let no_names: crate::resolve::LookUp = Arc::new(|_| Box::pin(async { Err(io::Error::other("no such name")) }));
@@ -98,6 +104,7 @@ impl Server {
         let sources = Sources {
             control: control.clone(),
             data_path: data_path.map(|told| Arc::new(told) as Arc<dyn DataPath>),
+            writing,
             metrics: vec![Arc::new(|out: &mut String| {
                 out.push_str("landfall_registries_told 1\n")
             })],

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use axum::{Json, extract::State, http::Uri};
-use landfall_model::{RegistryName, ServiceId, rules::MeshMember, snapshot::ClusterTarget, world::Quarantined};
+use landfall_adapters::publish::{Provenance, mark::provenance};
+use landfall_model::{
+    Instance, RegistryName, ServiceId, rules::MeshMember, snapshot::ClusterTarget, world::Quarantined,
+};
 use serde::Serialize;
 
 use super::{
@@ -12,6 +15,7 @@ use super::{
     endpoints::Live,
     registries::{FreshnessView, HoldView},
     services::{InstanceState, quarantined_of},
+    sync,
 };
 use crate::{
     EndpointFigures,
@@ -65,6 +69,12 @@ struct WhyCluster {
 struct WhyInstance {
     #[serde(flatten)]
     instance: InstanceState,
+    /// What it is a copy of, if it is one: where it began, the way it came, and who wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy_of: Option<String>,
+    /// Where a RegistrySync has written it: `registry/service/id`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    copies: Vec<String>,
     /// What became of it in each cluster. Never empty.
     reasons: Vec<WhyReason>,
 }
@@ -177,6 +187,8 @@ fn service(sources: &Sources, composition: &Composition, id: &ServiceId) -> WhyS
         .into_iter()
         .map(|reason| WhyInstance {
             instance: InstanceState::new(&reason.instance, reason.in_data_path()),
+            copy_of: copy_of(&reason.instance),
+            copies: sync::copies(sources, id, &reason.instance),
             reasons: reason
                 .uses
                 .iter()
@@ -209,6 +221,23 @@ fn service(sources: &Sources, composition: &Composition, id: &ServiceId) -> WhyS
         quarantined: registry
             .map(|view| quarantined_of(&view.quarantined, id))
             .unwrap_or_default(),
+    }
+}
+
+/// As a person reads it.
+fn copy_of(instance: &Instance) -> Option<String> {
+    match provenance(instance) {
+        Provenance::Native => None,
+        Provenance::Marked(mark) => {
+            let path: Vec<&str> = mark.path.iter().map(RegistryName::as_str).collect();
+            Some(format!(
+                "{}, by {}, written by cluster {}",
+                mark.origin,
+                path.join(", "),
+                mark.cluster
+            ))
+        }
+        Provenance::Unmarked(reason) => Some(format!("something that cannot be told any more: {reason}")),
     }
 }
 
