@@ -14,8 +14,7 @@ use landfall_adapters::{
     ConnectError,
     election::{Election, Standing},
     hub::Hub,
-    publish,
-    sync::{RegistrySync, SyncOptions},
+    sync::{RegistrySync, SyncOptions, publishers},
 };
 use landfall_config::{Config, ConfigState};
 use tokio::{sync::watch, task::AbortHandle};
@@ -79,13 +78,9 @@ impl Writing {
             None => Election::alone(),
         };
         let permit = election.permit();
-        let publishers = (cluster.clone(), permit.clone());
         let sync = Arc::new(RegistrySync::start(SyncOptions {
             world: hub.world(),
-            connect: Arc::new(move |registry| {
-                let (cluster, permit) = &publishers;
-                publish::connect(registry, cluster, permit.clone()).map_err(|error| error.to_string())
-            }),
+            connect: publishers(cluster.as_str().into(), permit.clone()),
             cluster: cluster.into(),
             permit,
             data_dir,
