@@ -31,6 +31,7 @@ pub mod permit;
 mod rules;
 #[cfg(test)]
 mod samples;
+pub mod zookeeper;
 
 pub use connect::connect;
 pub use mark::{Mark, Provenance};

@@ -34,6 +34,7 @@
 //!
 //! Next on the path: `session`.
 
+pub(crate) mod access;
 mod application;
 mod changes;
 mod curator;

@@ -7,6 +7,7 @@ mod embedded;
 mod h2;
 mod outages;
 mod pairs;
+mod publish;
 mod zookeeper;
 
 use landfall_tests::{Landfall, eventually};

@@ -56,6 +56,13 @@ impl Estate {
         self.tell(&[&["up"], parts].concat()).await;
     }
 
+    /// Starts further parts without what they need, with settings as in [`Estate::up_alone`].
+    pub async fn add_alone(&self, parts: &[&str], settings: &[String]) {
+        let mut words = [&["up", "--alone"], parts].concat();
+        settings.iter().for_each(|setting| words.extend(["--set", setting]));
+        self.tell(&words).await;
+    }
+
     /// SIGTERM; the part says good-bye to its registry. Its ports are kept for the next start.
     pub async fn stop(&self, part: &str) {
         self.tell(&["stop", part]).await;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use landfall_config::{RegistryConfig, kinds::registry::RegistrySpec};
 
-use super::{Permit, Publisher, consul::ConsulPublisher, eureka::EurekaPublisher};
+use super::{Permit, Publisher, consul::ConsulPublisher, eureka::EurekaPublisher, zookeeper::ZooKeeperPublisher};
 use crate::registry::ConnectError;
 
 /// Whether records can be written into such a registry. Files, lists in place and our own registry are only read.
 pub fn can_be_written(spec: &RegistrySpec) -> bool {
-    spec.eureka.is_some() || spec.consul.is_some()
+    spec.eureka.is_some() || spec.consul.is_some() || spec.zookeeper.is_some()
 }
 
 /// Makes a publisher for the writer of `cluster`. Nothing is sent yet.
@@ -25,6 +25,8 @@ pub fn connect(config: &RegistryConfig, cluster: &str, permit: Permit) -> Result
         Arc::new(EurekaPublisher::new(eureka, permit)?)
     } else if let Some(consul) = &spec.consul {
         Arc::new(ConsulPublisher::new(consul, cluster, permit)?)
+    } else if let Some(zookeeper) = &spec.zookeeper {
+        Arc::new(ZooKeeperPublisher::new(zookeeper, cluster, permit)?)
     } else {
         return Err(ConnectError::BadUrl {
             field: "spec".to_owned(),
@@ -55,6 +57,7 @@ mod tests {
     #[test]
     fn what_can_be_written_gets_a_publisher_of_its_kind() {
         let blocks = [
+            ("zookeeper", serde_json::json!({ "address": "one:2181" })),
             ("consul", serde_json::json!({ "address": "http://one:8500" })),
             (
                 "eureka",

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use landfall_model::{Host, Instance, Protocol, service::DEFAULT_WEIGHT};
 
 use super::{Key, Loss, Record, Shaped, Unfit, escape, mark};
+use crate::zookeeper::access::is_host;
 
 /// Of all metadata together, in bytes; what is too large goes first.
 pub(super) const MAX_METADATA: usize = 128 << 10;
@@ -79,20 +80,18 @@ fn digest(record: &Record) -> String {
 /// The address as text, if it can be one.
 pub(super) fn host(host: &Host) -> Result<String, Unfit> {
     let text = host.to_string();
-    let odd = |c: char| {
-        c.is_whitespace() || c.is_control() || "/\\@?#%&;=[]\"'<>,|^`{}".contains(c) || (c == ':' && !is_ip(host))
+    let is_address = match host {
+        Host::Ip(_) => true,
+        // A scope belongs to the machine that states it.
+        Host::Name(name) => name.len() <= 253 && !name.contains('%') && is_host(name),
     };
-    if text.is_empty() || text.len() > 253 || (!is_ip(host) && text.contains(odd)) {
+    if !is_address {
         return Err(unfit(format!(
             "`{}` is no address; give the instance an IP address or a host name",
             shown(&text)
         )));
     }
     Ok(text)
-}
-
-fn is_ip(host: &Host) -> bool {
-    matches!(host, Host::Ip(_))
 }
 
 /// Refuses names that no registry can hold.

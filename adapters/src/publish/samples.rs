@@ -182,7 +182,7 @@ pub(super) fn any_record() -> impl Strategy<Value = Record> {
 }
 
 /// Keys that say what the record says by itself: ports, weight, zone, status, names.
-const OURS: [&str; 20] = [
+const OURS: [&str; 23] = [
     "weight",
     "zone",
     "secure",
@@ -199,6 +199,9 @@ const OURS: [&str; 20] = [
     "eureka.overriddenStatus",
     "eureka.vipAddress",
     "dubbo.level",
+    "dubbo.interfaces",
+    "dubbo.metadata.document",
+    "interface",
     "path",
     "ext.protocol",
     "preferred.protocol",

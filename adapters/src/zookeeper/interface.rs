@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Schemes of URLs that say something about providers but are none.
-const NO_PROVIDER: [&str; 9] = [
+pub(super) const NO_PROVIDER: [&str; 9] = [
     "empty",
     "consumer",
     "override",
@@ -248,7 +248,7 @@ pub(super) fn ports<'a>(protocol: &str, number: u16, get: &impl Fn(&str) -> Opti
 }
 
 /// Dubbo's word for a protocol.
-fn protocol_of(word: &str) -> Protocol {
+pub(super) fn protocol_of(word: &str) -> Protocol {
     match word {
         "dubbo" => Protocol::Dubbo,
         "tri" => Protocol::Triple,
