@@ -6,8 +6,9 @@
 //!                                                       └ Unreadable   when that list changed
 //! ```
 //!
-//! Of several claims to one instance (host, port, protocol, service key) the application level wins, then the
-//! younger node: a provider that was killed and started again is registered twice until its old session ends.
+//! Of several claims to one instance (host, port, protocol, service key) a native one wins over a copy
+//! that Landfall wrote, then the application level, then the younger node: a provider that was killed and started
+//! again is registered twice until its old session ends.
 //!
 //! Next on the path: the supervisor takes the reports.
 
@@ -19,7 +20,7 @@ use std::{
 
 use landfall_model::{Instance, world::Quarantined};
 
-use crate::registry::Knowledge;
+use crate::{publish::mark, registry::Knowledge};
 
 /// A folder that claims services.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -192,7 +193,10 @@ fn joined<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Instance> {
         claims.sort_by(|a, b| rank(a).cmp(&rank(b)));
         let best = claims.pop()?;
         let mut instance = best.instance.clone();
-        let other = |level: Level| claims.iter().find(|claim| claim.level == level);
+        let other = |level: Level| {
+            let mut same = claims.iter().filter(|claim| is_native(claim) == is_native(best));
+            same.find(|claim| claim.level == level)
+        };
         let level = match best.level {
             // An application's own record already says what it is.
             Level::Itself => return Some(instance),
@@ -214,6 +218,11 @@ fn joined<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Instance> {
 }
 
 /// The higher is believed. The node's name makes the order total, so that equal trees read equal.
-fn rank(claim: &Claim) -> (Level, Option<SystemTime>, &str) {
-    (claim.level, claim.instance.changed, &claim.from)
+fn rank(claim: &Claim) -> (bool, Level, Option<SystemTime>, &str) {
+    (is_native(claim), claim.level, claim.instance.changed, &claim.from)
+}
+
+/// Whether it is nobody's copy. A copy beside its native one is younger as a rule, and must not hide it.
+fn is_native(claim: &Claim) -> bool {
+    !claim.instance.metadata.contains_key(mark::ORIGIN)
 }

@@ -584,6 +584,21 @@ fn of_two_nodes_for_one_provider_the_younger_counts() {
 }
 
 #[test]
+fn a_copy_of_ours_never_hides_a_native_provider_nor_marks_it() {
+    let mut merge = Merge::default();
+    let native = "dubbo://h:1/org.x.Svc?timestamp=1&weight=1";
+    let copy = "dubbo://h:1/org.x.Svc?landfall-cluster=c1&landfall-origin=zk/org.x.Svc/h&weight=2";
+    merge.put(Folder::Interface(SVC.to_owned()), providers(&[native, copy]));
+    let mut believed = Believed::default();
+    believed.take(merge.drain());
+    let [instance] = &believed.0[SVC][..] else {
+        panic!("{:?}", believed.0);
+    };
+    assert_eq!(instance.weight, 1, "the copy is the younger one");
+    assert!(!instance.metadata.keys().any(|key| key.starts_with("landfall-")));
+}
+
+#[test]
 fn a_change_is_dated_by_the_node_that_made_it_and_a_removal_by_nothing() {
     let mut merge = Merge::default();
     let dated = |merge: &mut Merge, urls: &[&str]| {
