@@ -8,6 +8,7 @@ mod h2;
 mod outages;
 mod pairs;
 mod publish;
+mod writers;
 mod zookeeper;
 
 use landfall_tests::{Landfall, eventually};

@@ -66,6 +66,17 @@ impl Landfall {
 
     /// Starts in a directory that may hold the data of an earlier run.
     pub async fn start_in(dir: TempDir, config: &str) -> Self {
+        Self::spawn_in(dir, config, &[])
+    }
+
+    /// As [`Self::up`], with variables of the environment such as `LANDFALL_ELECT_IN`.
+    pub async fn up_with(config: &str, variables: &[(&str, String)]) -> Self {
+        let landfall = Self::spawn_in(TempDir::new().expect("a directory"), config, variables);
+        landfall.ready().await;
+        landfall
+    }
+
+    fn spawn_in(dir: TempDir, config: &str, variables: &[(&str, String)]) -> Self {
         install_crypto();
         let (admin, port) = (free_port(), free_port());
         std::fs::write(
@@ -75,7 +86,7 @@ impl Landfall {
         .expect("config");
         let child = spawn(
             &["--config".as_ref(), dir.path().join("config.yaml").as_os_str()],
-            &[],
+            variables,
             dir.path(),
             admin,
         );
@@ -226,6 +237,16 @@ impl Landfall {
             }
         })
         .await
+    }
+
+    /// Stops the process where it is (SIGSTOP), until it is told to go on.
+    pub fn freeze(&self) {
+        signal(self.child.id(), "STOP");
+    }
+
+    /// Lets a frozen process go on.
+    pub fn wake(&self) {
+        signal(self.child.id(), "CONT");
     }
 
     /// Sends SIGTERM and does not wait.
