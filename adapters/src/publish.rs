@@ -19,8 +19,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use landfall_model::Instance;
-
 pub mod connect;
 pub mod consul;
 mod counts;
@@ -34,6 +32,8 @@ mod samples;
 pub mod zookeeper;
 
 pub use connect::connect;
+/// What a record is made of, for whoever uses this crate and not the model.
+pub use landfall_model::{Host, Instance, Origin, Port, Protocol, RegistryName, Status};
 pub use mark::{Mark, Provenance};
 pub use permit::Permit;
 

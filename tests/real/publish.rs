@@ -10,7 +10,8 @@ use std::{
 use landfall_adapters::{
     Knowledge, Reports,
     publish::{
-        Key, Mark, Permit, Provenance, Publisher, Record, Shaped,
+        Host, Instance, Key, Mark, Origin, Permit, Port, Protocol, Provenance, Publisher, Record, RegistryName, Shaped,
+        Status,
         consul::{ConsulPublisher, Times},
         eureka::EurekaPublisher,
         mark,
@@ -18,7 +19,6 @@ use landfall_adapters::{
     },
 };
 use landfall_config::{Config, RegistryConfig};
-use landfall_model::{Host, Instance, Origin, Port, Protocol, RegistryName, Status};
 use landfall_tests::{Origin as Service, estate::Estate, eventually, wait::within};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
