@@ -243,7 +243,7 @@ impl Surface {
                     }),
                     "true",
                 ),
-                Err(what) => plain(StatusCode::BAD_REQUEST, what),
+                Err(what) => misread(&what),
             };
         }
         match body::catalog_deregistration(&body) {
@@ -253,7 +253,7 @@ impl Surface {
                     .write(|book, _| book.catalog_deregister(&node, service.as_deref(), check.as_deref()));
                 done(Ok(()), "true")
             }
-            Err(what) => plain(StatusCode::BAD_REQUEST, what),
+            Err(what) => misread(&what),
         }
     }
 
@@ -381,6 +381,15 @@ async fn bytes(body: Body) -> Result<Bytes, Response> {
         )),
         Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
     }
+}
+
+/// The catalog's answer to a body: its server, not its agent, finds out what is missing, which is a 500 there.
+fn misread(what: &str) -> Response {
+    let status = match what.starts_with("Request decode failed") {
+        true => StatusCode::BAD_REQUEST,
+        false => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    plain(status, what)
 }
 
 fn done(result: Result<(), Refusal>, good: &'static str) -> Response {

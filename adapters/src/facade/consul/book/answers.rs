@@ -87,18 +87,19 @@ impl Book {
     /// `/v1/catalog/service/:name`.
     pub fn catalog_service(&self, name: &str, filter: &Filter) -> Json {
         let rows = self.instances(name, filter).map(|(node, place, service, stamp)| {
-            json!({
+            let mut row = json!({
                 "ID": place.node.id, "Node": node, "Address": place.node.address,
                 "Datacenter": self.identity.datacenter, "TaggedAddresses": place.node.tagged,
                 "NodeMeta": place.node.meta, "ServiceKind": "", "ServiceID": service.id,
                 "ServiceName": service.name, "ServiceTags": service.tags, "ServiceAddress": service.address,
-                "ServiceTaggedAddresses": tagged(service),
                 "ServiceWeights": { "Passing": service.weights.0, "Warning": service.weights.1 },
                 "ServiceMeta": service.meta, "ServicePort": service.port, "ServiceSocketPath": "",
                 "ServiceEnableTagOverride": service.tag_override,
                 "ServiceProxy": { "Mode": "", "MeshGateway": {}, "Expose": {} }, "ServiceConnect": {},
                 "CreateIndex": stamp.created, "ModifyIndex": stamp.modified,
-            })
+            });
+            add_tagged(&mut row, "ServiceTaggedAddresses", service);
+            row
         });
         Json::Array(rows.collect())
     }
@@ -231,15 +232,11 @@ impl Book {
         let node = &self.identity.node;
         let place = self.nodes.get(node)?;
         let (service, _) = place.services.get(id)?;
-        let worst = place
-            .about(id)
-            .map(|one| one.check.status)
-            .max()
-            .unwrap_or(Health::Passing);
-        let maintained = place
-            .about(id)
-            .any(|one| one.check.id == "_node_maintenance" || one.check.id.starts_with("_service_maintenance:"));
-        let checks: Vec<Json> = place.about(id).map(|one| place.check(node, one)).collect();
+        // Gossip's check is of no interest to who asks the agent itself.
+        let about = || place.about(id).filter(|one| one.check.id != "serfHealth");
+        let worst = about().map(|one| one.check.status).max().unwrap_or(Health::Passing);
+        let maintained = about().any(|one| is_maintenance(&one.check.id));
+        let checks: Vec<Json> = about().map(|one| place.check(node, one)).collect();
         let word = if maintained { "maintenance" } else { worst.as_str() };
         let body = json!({ "AggregatedStatus": word, "Service": self.agent_service_of(service), "Checks": checks });
         Some((worst, maintained, body))
@@ -284,10 +281,11 @@ impl Book {
     fn service(&self, service: &Service, stamp: Option<Stamp>) -> Json {
         let mut body = json!({
             "ID": service.id, "Service": service.name, "Tags": service.tags, "Address": service.address,
-            "TaggedAddresses": tagged(service), "Meta": service.meta, "Port": service.port,
+            "Meta": service.meta, "Port": service.port,
             "Weights": { "Passing": service.weights.0, "Warning": service.weights.1 },
             "EnableTagOverride": service.tag_override,
         });
+        add_tagged(&mut body, "TaggedAddresses", service);
         if let (Some(fields), Some(stamp)) = (body.as_object_mut(), stamp) {
             fields.insert(
                 "Proxy".to_owned(),
@@ -336,15 +334,24 @@ impl Place {
             "Notes": check.notes, "Output": check.output, "ServiceID": check.service,
             "ServiceName": service.map_or("", |service| &service.name),
             "ServiceTags": service.map_or(&[][..], |service| &service.tags),
-            "Type": check.probe.kind(), "Interval": shown(check.interval), "Timeout": shown(check.timeout),
+            "Type": if is_maintenance(&check.id) { "maintenance" } else { check.probe.kind() }, "Interval": shown(check.interval), "Timeout": shown(check.timeout),
             "ExposedPort": 0, "Definition": {},
             "CreateIndex": watched.stamp.created, "ModifyIndex": watched.stamp.modified,
         })
     }
 }
 
-fn tagged(service: &Service) -> Json {
+/// As Consul's, left out if there is none.
+fn add_tagged(body: &mut Json, name: &str, service: &Service) {
     let addresses = service.tagged.iter();
-    let addresses = addresses.map(|(tag, (address, port))| (tag.clone(), json!({ "Address": address, "Port": port })));
-    Json::Object(addresses.collect())
+    let addresses: Map<String, Json> = addresses
+        .map(|(tag, (address, port))| (tag.clone(), json!({ "Address": address, "Port": port })))
+        .collect();
+    if let Some(fields) = body.as_object_mut().filter(|_| !addresses.is_empty()) {
+        fields.insert(name.to_owned(), Json::Object(addresses));
+    }
+}
+
+fn is_maintenance(id: &str) -> bool {
+    id == "_node_maintenance" || id.starts_with("_service_maintenance:")
 }
