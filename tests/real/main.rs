@@ -4,6 +4,7 @@ mod bridge;
 mod changes;
 mod election;
 mod embedded;
+mod facade;
 mod h2;
 mod outages;
 mod pairs;
