@@ -3,7 +3,8 @@
 //! - **Host**: `ipAddr` or `hostName`, as configured; the other one if it is missing.
 //! - **Ports**: the secure one first if it is on, as Spring's consumers prefer it, then the plain one. Both
 //!   off: none, and so no traffic. A gRPC port that the usual starters put into the metadata comes last.
-//!   Eureka does not say what is spoken there; a record that Landfall wrote does, in metadata `protocol`.
+//!   Eureka does not say what is spoken there; a record that Landfall wrote does, in metadata `protocol`, and so does one
+//!   that states a Dubbo `interface`.
 //! - **Zone**: metadata `zone`, which Spring's load balancer reads, else Amazon's availability zone.
 //! - **Weight**: metadata `weight`, a whole number. See [`level_weights`] for instances without one.
 //! - **Metadata**: as stated, and what the record says besides under keys that begin with `eureka.`.
@@ -30,8 +31,10 @@ pub const VIP: &str = "eureka.vipAddress";
 pub const HOST_NAME: &str = "eureka.hostName";
 /// `ipAddr`, when the name is used and they differ.
 pub const IP: &str = "eureka.ipAddr";
-/// What is spoken on the ports of a record that Landfall wrote.
+/// What is spoken on the ports of a record that Landfall wrote, or of a Dubbo provider.
 pub const PROTOCOL: &str = "protocol";
+/// The interface of a Dubbo provider.
+const INTERFACE: &str = "interface";
 
 /// The name of the service: Spring's own consumers look it up by `spring.application.name`, which the server
 /// turned into upper case. Lower case is what they write.
@@ -120,9 +123,11 @@ fn ports(info: &InstanceInfo) -> Result<Vec<Port>, String> {
     Ok(ports)
 }
 
-/// What a record of ours says of its ports. In others the key means whatever its application made of it.
+/// What a record of ours, or one that states a Dubbo interface, says of its ports. In others the key means whatever its
+/// application made of it.
 fn spoken(metadata: &BTreeMap<String, String>) -> Protocol {
-    let word = metadata.get(PROTOCOL).filter(|_| metadata.contains_key(mark::ORIGIN));
+    let is_meant = metadata.contains_key(mark::ORIGIN) || metadata.contains_key(INTERFACE);
+    let word = metadata.get(PROTOCOL).filter(|_| is_meant);
     match word.map(String::as_str) {
         Some("http") => Protocol::Http,
         Some("h2") => Protocol::H2,
@@ -231,6 +236,15 @@ mod tests {
         let ports = converted(&info).ports;
         assert_eq!(ports.len(), 2);
         assert_eq!((ports[1].number, ports[1].protocol), (9090, Protocol::Grpc));
+    }
+
+    #[test]
+    fn a_dubbo_provider_says_what_it_speaks_and_others_are_not_asked() {
+        let mut info = orders();
+        info.metadata.insert("protocol".to_owned(), "dubbo".to_owned());
+        assert_eq!(converted(&info).ports[0].protocol, Protocol::Unknown);
+        info.metadata.insert("interface".to_owned(), "org.example.Orders".to_owned());
+        assert_eq!(converted(&info).ports[0].protocol, Protocol::Dubbo);
     }
 
     #[test]

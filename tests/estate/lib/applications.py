@@ -72,7 +72,7 @@ def java(application, main_class, heap_mb, *options):
             options_here = [f"-Dnacos.home={part.data}", "-Dnacos.standalone=true", "-Dnacos.server.ip=127.0.0.1",
                             f"-Dderby.stream.error.file={part.data}/derby.log"]
         # user.home: Dubbo keeps files there. tmpdir: so does Tomcat, and a killed one does not clean up.
-        return [*JVM, f"-Xmx{heap_mb}m", f"-Duser.home={part.data}", f"-Djava.io.tmpdir={part.data}", *options, *options_here, "-cp", f"{folder}/lib/*", main_class, *arguments]
+        return [*JVM, f"-Xmx{part.environment.get('HEAP_MB', heap_mb)}m", f"-Duser.home={part.data}", f"-Djava.io.tmpdir={part.data}", *options, *options_here, "-cp", f"{folder}/lib/*", main_class, *arguments]
     return command
 
 
