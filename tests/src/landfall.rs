@@ -215,12 +215,12 @@ impl Landfall {
         );
     }
 
-    /// Resident memory in bytes.
-    pub fn resident_bytes(&self) -> u64 {
+    /// The most resident memory that it ever had, in bytes.
+    pub fn peak_resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .find_map(|line| line.strip_prefix("VmHWM:"))
             .expect("a running process");
         1024 * line.trim().trim_end_matches(" kB").parse::<u64>().expect("kB")
     }

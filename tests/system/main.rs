@@ -3,6 +3,7 @@
 mod bad_input;
 mod commands;
 mod demo;
+mod grpc;
 mod last_good;
 mod reload;
 mod slow_clients;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use super::streaming::streamer;
 use landfall_tests::{Landfall, Origin};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::Instant,
 };
 
-/// The gateway's own deadlines are 10 s for a head and 20 s of silence for a body; this leaves room for a busy machine.
+/// The gateway's own deadlines are 10 s for a head and 30 s of silence for a body; this leaves room for a busy machine.
 const LATEST: Duration = Duration::from_secs(60);
 
 /// Sends `start`, then one byte of `trickle` a second, until the other side ends the connection.
@@ -52,16 +52,32 @@ async fn a_client_that_connects_and_says_nothing_is_ended() {
 }
 
 #[tokio::test]
-async fn a_body_that_stops_is_ended_by_a_deadline() {
-    let origin = Origin::start("origin").await;
-    let landfall = Landfall::up(&super::one_origin(origin.address)).await;
-    let began = Instant::now();
+async fn a_body_that_stops_is_ended_by_a_deadline_and_frees_the_endpoint() {
+    let endpoint = streamer().await;
+    let landfall = Landfall::up(&super::one_origin(endpoint.address)).await;
     let mut socket = TcpStream::connect(("127.0.0.1", landfall.port)).await.unwrap();
     socket
         .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
         .await
         .unwrap();
+    endpoint.has_open(1).await;
     let mut answer = Vec::new();
     let ended = tokio::time::timeout(LATEST, socket.read_to_end(&mut answer)).await;
-    assert!(ended.is_ok(), "the connection still stands after {:?}", began.elapsed());
+    assert!(ended.is_ok(), "the connection still stands after {LATEST:?}");
+    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", answer.escape_ascii());
+    endpoint.has_open(0).await;
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_ended_by_the_time_of_its_call_although_bytes_keep_coming() {
+    let endpoint = streamer().await;
+    let configuration = format!(
+        "{}      timeouts: {{ request: 5s }}\n",
+        super::one_origin(endpoint.address)
+    );
+    let landfall = Landfall::up(&configuration).await;
+    let start = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
+    let answer = trickle_until_closed(&landfall, start, b"x").await;
+    assert!(answer.starts_with(b"HTTP/1.1 504 "), "{}", answer.escape_ascii());
+    endpoint.has_open(0).await;
 }

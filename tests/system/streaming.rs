@@ -23,9 +23,11 @@ const GIB: u64 = 1 << 30;
 /// A debug build, allocator slack and buffers of a few streams; a buffered body would be ten times this.
 const CONSTANT: u64 = 100 << 20;
 
-/// Counts what it is sent; answers `/down/N` with N bytes and `/forever` without end; says how many answers it is writing.
-struct Streamer {
-    address: SocketAddr,
+/// Counts what it is sent; answers `/down/N` with N bytes and `/forever` without end; says how many bodies it is still
+/// reading, or writing without end.
+pub struct Streamer {
+    /// Where it serves.
+    pub address: SocketAddr,
     open: Arc<AtomicUsize>,
 }
 
@@ -37,7 +39,21 @@ impl Drop for Open {
     }
 }
 
-async fn streamer() -> Streamer {
+impl Streamer {
+    /// Waits until it holds this many bodies.
+    pub async fn has_open(&self, expected: usize) {
+        eventually(&format!("{expected} bodies are open"), || async {
+            match self.open.load(Relaxed) {
+                open if open == expected => Ok(()),
+                open => Err(format!("{open} are")),
+            }
+        })
+        .await;
+    }
+}
+
+/// Serves on a free port.
+pub async fn streamer() -> Streamer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let open = Arc::new(AtomicUsize::new(0));
@@ -76,6 +92,8 @@ async fn stream_answer(
         });
         return Ok(Response::new(BodyExt::boxed(StreamBody::new(body))));
     }
+    open.fetch_add(1, Relaxed);
+    let _guard = Open(open);
     let mut body = request.into_body();
     let mut total = 0u64;
     while let Some(frame) = body.frame().await {
@@ -112,8 +130,8 @@ async fn one_gibibyte_streams_up_and_down_in_constant_memory() {
         total += chunk.unwrap().len() as u64;
     }
     assert_eq!(total, GIB);
-    let resident = landfall.resident_bytes();
-    assert!(resident < CONSTANT, "{} MiB resident", resident >> 20);
+    let resident = landfall.peak_resident_bytes();
+    assert!(resident < CONSTANT, "{} MiB were resident", resident >> 20);
 }
 
 #[tokio::test]
@@ -130,15 +148,22 @@ async fn a_client_that_stops_half_way_frees_its_upstream() {
     answer.next().await.unwrap().unwrap();
     assert_eq!(streamer.open.load(Relaxed), 1);
     drop(answer);
-    eventually("the upstream is freed", || async {
-        let open = streamer.open.load(Relaxed);
-        if open == 0 {
-            Ok(())
-        } else {
-            Err(format!("{open} answers are still written"))
-        }
-    })
-    .await;
+    streamer.has_open(0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_stops_sending_half_way_frees_its_upstream() {
+    let streamer = streamer().await;
+    let landfall = Landfall::up(&super::one_origin(streamer.address)).await;
+    let half = stream::iter([Ok::<_, Infallible>(Bytes::from(vec![b'y'; 64 << 10]))]).chain(stream::pending());
+    let upload = landfall
+        .client
+        .post(landfall.url("/up"))
+        .body(reqwest::Body::wrap_stream(half));
+    let upload = tokio::spawn(upload.send());
+    streamer.has_open(1).await;
+    upload.abort();
+    streamer.has_open(0).await;
 }
 
 #[tokio::test]
@@ -155,8 +180,8 @@ async fn a_slow_reader_does_not_make_the_gateway_hold_the_answer() {
     answer.next().await.unwrap().unwrap();
     // Nobody reads; whatever the gateway would hold, it has taken after a second of loopback speed.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let resident = landfall.resident_bytes();
-    assert!(resident < CONSTANT, "{} MiB resident", resident >> 20);
+    let resident = landfall.peak_resident_bytes();
+    assert!(resident < CONSTANT, "{} MiB were resident", resident >> 20);
 }
 
 #[tokio::test]
@@ -165,11 +190,14 @@ async fn a_websocket_echoes_through_the_gateway() {
     let landfall = Landfall::up(&super::one_origin(address)).await;
     let url = format!("ws://127.0.0.1:{}/chat", landfall.port);
     let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-    for size in [0, 1, 125, 126, 65_535, 65_536, 300_000] {
+    for size in [0, 1, 125, 126, 65_535, 65_536, 300_000, 1 << 20] {
         let sent = Message::binary(vec![7u8; size]);
         socket.send(sent.clone()).await.unwrap();
         assert_eq!(socket.next().await.unwrap().unwrap(), sent, "{size} bytes");
     }
+    let sent = Message::text("grüße");
+    socket.send(sent.clone()).await.unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap(), sent);
     socket.close(None).await.unwrap();
 }
 
