@@ -12,7 +12,7 @@
 mod sample;
 mod screen;
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use landfall_gateway::{AccessLogTarget, GatewayOptions};
 use tempfile::TempDir;
@@ -58,8 +58,14 @@ pub async fn demo(args: DemoArgs) -> Result<(), Failure> {
     for sample in &mut samples {
         sample.register(&registry).await?;
     }
+    // What the screen says to try works from the first time on.
+    let addresses: Vec<SocketAddr> = samples.iter().chain([&elsewhere]).map(Sample::address).collect();
+    let serving = async {
+        running.ready().await;
+        running.carries(&addresses).await;
+    };
     tokio::select! {
-        () = running.ready() => {}
+        () = serving => {}
         _ = signals.end() => return Ok(()),
     }
     screen::welcome(&args, dir.path(), &samples, &elsewhere);

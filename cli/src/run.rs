@@ -5,7 +5,7 @@
 //!     … ─▶ drain ─▶ writing gives its lock back ─▶ hub writes last good views
 //! ```
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use landfall_adapters::{
     facade::Facades,
@@ -19,6 +19,7 @@ use landfall_control::{
     writing::{Writing, WritingError, WritingOptions},
 };
 use landfall_gateway::{AccessLogTarget, Gateway, GatewayError, GatewayOptions};
+use landfall_model::Snapshot;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
@@ -34,6 +35,8 @@ use crate::{
 
 /// Ports are opened after this time at the latest, whatever the registries do.
 const OPEN_AFTER: Duration = Duration::from_secs(2);
+/// Between two looks at whether something is so yet.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a process is started with.
 pub struct RunOptions {
@@ -153,6 +156,23 @@ impl Running {
         wait_until_ready(&self.control, Some(&data_path)).await;
     }
 
+    /// Waits until calls may go to each of these addresses.
+    pub async fn carries(&self, addresses: &[SocketAddr]) {
+        let all = |snapshot: &Arc<Snapshot>| {
+            let endpoints = snapshot.clusters.values().flat_map(|cluster| &cluster.endpoints);
+            let carried: HashSet<SocketAddr> = endpoints.map(|endpoint| endpoint.address).collect();
+            addresses.iter().all(|address| carried.contains(address))
+        };
+        let mut snapshots = self.control.snapshots();
+        let Ok(version) = snapshots.wait_for(all).await.map(|snapshot| snapshot.version) else {
+            return;
+        };
+        let data_path = EngineDataPath(self.gateway.engine());
+        while data_path.snapshot_version() < version {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     /// Lets calls in flight finish for at most `patience`, writes the last good views, and ends.
     pub async fn stop(self, patience: Duration) {
         let cut = self.gateway.drain(patience).await;
@@ -252,7 +272,7 @@ impl Signals {
 
 async fn wait_until_ready(control: &Control, data_path: Option<&dyn DataPath>) {
     while !control.readiness(data_path).ready {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -1,7 +1,10 @@
 //! `landfall demo`: everything at once, with nothing to install.
 
 use std::{
-    process::{Command, Stdio},
+    io::{BufRead, BufReader},
+    process::{ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -31,18 +34,24 @@ async fn the_demo_answers_from_an_instance_of_its_registry_and_ctrl_c_ends_it_cl
         .timeout(Duration::from_secs(5))
         .build()
         .unwrap();
-    let orders: Value = eventually("the demo answers /orders", || async {
-        let answer = client
-            .get(format!("http://127.0.0.1:{port}/orders"))
-            .send()
-            .await
-            .map_err(|error| error.to_string())?;
-        if !answer.status().is_success() {
-            return Err(answer.status().to_string());
+    let said = Arc::new(Mutex::new(String::new()));
+    let screen = read_along(demo.stdout.take().unwrap(), Arc::clone(&said));
+    // The screen comes when all that it says to try works.
+    eventually("the demo says what to try", || async {
+        let said = said.lock().unwrap();
+        match said.matches("curl ").count() {
+            4 => Ok(()),
+            count => Err(format!("{count} lines to try: {said}")),
         }
-        answer.json().await.map_err(|error| error.to_string())
     })
     .await;
+    let orders = client
+        .get(format!("http://127.0.0.1:{port}/orders"))
+        .send()
+        .await
+        .unwrap();
+    assert!(orders.status().is_success(), "{}", orders.status());
+    let orders: Value = orders.json().await.unwrap();
     let known = client
         .get(format!("http://127.0.0.1:{registry}/eureka/apps/ORDERS"))
         .header("accept", "application/json");
@@ -70,13 +79,12 @@ async fn the_demo_answers_from_an_instance_of_its_registry_and_ctrl_c_ends_it_cl
         }
     })
     .await;
+    screen.join().unwrap();
+    let out = said.lock().unwrap().clone();
     let output = demo.wait_with_output().unwrap();
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(status.code(), Some(0), "{out}{err}");
-    assert_eq!(out.matches("curl ").count(), 4, "four lines to try: {out}");
+    assert_eq!(out.matches("curl ").count(), 4, "{out}");
     assert!(!err.contains("panicked") && !err.contains("ERROR"), "{err}");
     for port in [port, registry, admin] {
         assert!(
@@ -84,6 +92,15 @@ async fn the_demo_answers_from_an_instance_of_its_registry_and_ctrl_c_ends_it_cl
             "port {port} is free again"
         );
     }
+}
+
+/// Reads to the end in a thread, so that what was said can be looked at meanwhile.
+fn read_along(stdout: ChildStdout, said: Arc<Mutex<String>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            said.lock().unwrap().push_str(&format!("{line}\n"));
+        }
+    })
 }
 
 #[test]
