@@ -243,7 +243,8 @@ mod tests {
         let mut info = orders();
         info.metadata.insert("protocol".to_owned(), "dubbo".to_owned());
         assert_eq!(converted(&info).ports[0].protocol, Protocol::Unknown);
-        info.metadata.insert("interface".to_owned(), "org.example.Orders".to_owned());
+        info.metadata
+            .insert("interface".to_owned(), "org.example.Orders".to_owned());
         assert_eq!(converted(&info).ports[0].protocol, Protocol::Dubbo);
     }
 

@@ -1,0 +1,245 @@
+//! Which instances become endpoints, where, how they are spoken to, and with what weight.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use landfall_model::rules::{PolicyTarget, TrafficPolicy};
+use landfall_model::{Instance, Port, Protocol, Status};
+
+use super::{addresses, weights};
+use crate::compose::Composed;
+use crate::compose::why::Verdict;
+use crate::testing::{self, Stage};
+
+#[test]
+fn only_serving_instances_with_weight_and_an_http_port_become_endpoints() {
+    let http = Port {
+        number: 80,
+        protocol: Protocol::Http,
+        tls: false,
+    };
+    let dubbo = Port {
+        number: 20880,
+        protocol: Protocol::Dubbo,
+        tls: false,
+    };
+    let plain = |id: &str| testing::instance(id, "10.0.0.1", vec![http.clone()]);
+    let table: Vec<(Instance, Result<&str, &str>)> = vec![
+        (plain("up"), Ok("10.0.0.1:80")),
+        (
+            Instance {
+                status: Status::Warning,
+                ..plain("warning")
+            },
+            Ok("10.0.0.1:80"),
+        ),
+        (
+            Instance {
+                status: Status::Down,
+                ..plain("down")
+            },
+            Err("its status is DOWN"),
+        ),
+        (
+            Instance {
+                status: Status::OutOfService,
+                ..plain("draining")
+            },
+            Err("its status is OUT_OF_SERVICE: it may finish what it has but gets no new calls"),
+        ),
+        (
+            Instance {
+                weight: 0,
+                ..plain("light")
+            },
+            Err("its weight is 0"),
+        ),
+        (
+            Instance {
+                ports: vec![],
+                ..plain("portless")
+            },
+            Err("its registry names no port for it"),
+        ),
+        (
+            Instance {
+                ports: vec![Port {
+                    number: 0,
+                    ..http.clone()
+                }],
+                ..plain("zero")
+            },
+            Err("its registry names no port for it"),
+        ),
+        (
+            Instance {
+                ports: vec![dubbo.clone()],
+                ..plain("dubbo")
+            },
+            Err("none of its ports takes HTTP: it has 20880 (dubbo)"),
+        ),
+        (
+            Instance {
+                ports: vec![dubbo.clone(), http.clone()],
+                ..plain("both")
+            },
+            Ok("10.0.0.1:80"),
+        ),
+        (
+            testing::instance("any", "0.0.0.0", vec![http.clone()]),
+            Err("it is registered as 0.0.0.0, which is where a process listens, not where it can be called"),
+        ),
+        (
+            testing::instance("mapped", "::ffff:10.0.0.1", vec![http.clone()]),
+            Ok("10.0.0.1:80"),
+        ),
+        (
+            testing::instance("v6", "[fd00::1]", vec![http.clone()]),
+            Ok("[fd00::1]:80"),
+        ),
+        (
+            testing::instance("named", "h1.example", vec![http.clone()]),
+            Err("its host name h1.example has not been looked up yet"),
+        ),
+    ];
+    for (instance, expected) in table {
+        let id = instance.id.clone();
+        let stage = Stage::new()
+            .instances("eureka", "orders", vec![instance])
+            .routes(&["orders.eureka"]);
+        let composed = stage.compose(None);
+        let got = addresses(&composed.snapshot, "orders.eureka");
+        assert_eq!(got.first().map(String::as_str), expected.ok(), "{id}");
+        // What is shown to people is the same decision.
+        let reason = &stage.why(&composed, "orders", "eureka")[0];
+        assert_eq!(reason.in_data_path(), expected.is_ok(), "{id}");
+        if let Err(text) = expected {
+            assert_eq!(reason.uses[0].1.to_string(), text);
+        }
+    }
+}
+
+#[test]
+fn the_port_is_the_one_asked_for_or_the_surest_to_take_http() {
+    use Protocol::*;
+    let port = |number, protocol| Port {
+        number,
+        protocol,
+        tls: false,
+    };
+    let table: [(&str, Vec<Port>, Option<u16>); 9] = [
+        ("orders.eureka", vec![port(1, Unknown), port(2, Http)], Some(2)),
+        (
+            "orders.eureka",
+            vec![port(1, Grpc), port(2, H2), port(3, Unknown)],
+            Some(3),
+        ),
+        ("orders.eureka", vec![port(1, Triple), port(2, Grpc)], Some(2)),
+        ("orders.eureka", vec![port(1, Http), port(2, Http)], Some(1)),
+        (
+            "orders.eureka",
+            vec![
+                Port {
+                    tls: true,
+                    ..port(443, Http)
+                },
+                port(80, Http),
+            ],
+            Some(443),
+        ),
+        ("orders.eureka:2", vec![port(1, Http), port(2, Unknown)], Some(2)),
+        ("orders.eureka:3", vec![port(1, Http), port(2, Unknown)], None),
+        ("orders.eureka:2", vec![port(1, Http), port(2, Tcp)], None),
+        // One number said twice: Dubbo's port unification.
+        ("orders.eureka:2", vec![port(2, Dubbo), port(2, Triple)], Some(2)),
+    ];
+    for (text, ports, expected) in table {
+        let instance = testing::instance("a", "10.0.0.1", ports.clone());
+        let composed = Stage::new()
+            .instances("eureka", "orders", vec![instance])
+            .routes(&[text])
+            .compose(None);
+        let cluster = composed.snapshot.clusters.values().next().unwrap();
+        let got = cluster.endpoints.first().map(|e| e.address.port());
+        assert_eq!(got, expected, "{text} of {ports:?}");
+    }
+}
+
+#[test]
+fn a_tls_port_is_verified_by_the_policys_name_or_the_instances_host() {
+    let tls = vec![Port {
+        number: 443,
+        protocol: Protocol::Http,
+        tls: true,
+    }];
+    let stage = |named: Option<&str>| {
+        let mut stage = Stage::new()
+            .instances(
+                "eureka",
+                "orders",
+                vec![testing::instance("a", "h1.example", tls.clone())],
+            )
+            .name("h1.example", &["10.0.0.1"]);
+        if let Some(name) = named {
+            let mut policy = TrafficPolicy::default();
+            policy.tls.server_name = Some(name.into());
+            stage = stage.policy("tls", &[PolicyTarget::All], policy);
+        }
+        stage.routes(&["orders.eureka"]).compose(None)
+    };
+    let name = |composed: &Composed| {
+        composed.snapshot.clusters.values().next().unwrap().endpoints[0]
+            .tls
+            .clone()
+    };
+    assert_eq!(name(&stage(None)).as_deref(), Some("h1.example"));
+    assert_eq!(
+        name(&stage(Some("orders.internal"))).as_deref(),
+        Some("orders.internal")
+    );
+}
+
+#[test]
+fn a_name_divides_its_instances_weight_and_keeps_to_one_address_family() {
+    let port = vec![Port {
+        number: 80,
+        protocol: Protocol::Http,
+        tls: false,
+    }];
+    let stage = Stage::new()
+        .instances("eureka", "orders", vec![testing::instance("a", "h1", port)])
+        .name("h1", &["::1", "10.0.0.2", "10.0.0.1"])
+        .routes(&["orders.eureka"]);
+    let composed = stage.compose(None);
+    let expected = BTreeMap::from([("10.0.0.1:80".to_owned(), 50), ("10.0.0.2:80".to_owned(), 50)]);
+    assert_eq!(weights(&composed.snapshot, "orders.eureka"), expected);
+    assert_eq!(composed.names, BTreeSet::from(["h1".into()]));
+}
+
+#[test]
+fn several_records_of_one_address_are_one_endpoint_with_the_larger_weight() {
+    let port = vec![Port {
+        number: 80,
+        protocol: Protocol::Http,
+        tls: false,
+    }];
+    let old = Instance {
+        weight: 10,
+        ..testing::instance("a-old", "10.0.0.1", port.clone())
+    };
+    let new = testing::instance("b-new", "10.0.0.1", port.clone());
+    let last = Instance {
+        weight: 5,
+        ..testing::instance("c-last", "10.0.0.1", port)
+    };
+    let stage = Stage::new()
+        .instances("eureka", "orders", vec![old, new, last])
+        .routes(&["orders.eureka"]);
+    let composed = stage.compose(None);
+    assert_eq!(
+        weights(&composed.snapshot, "orders.eureka"),
+        BTreeMap::from([("10.0.0.1:80".to_owned(), 100)])
+    );
+    let reasons = stage.why(&composed, "orders", "eureka");
+    assert!(matches!(reasons[0].uses[0].1, Verdict::Serves(_)));
+    assert!(matches!(reasons[1].uses[0].1, Verdict::Merged { .. }));
+}
