@@ -1,11 +1,13 @@
 //! A `landfall` process of a test's own: free ports, its own directory, ended with the test.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     io::Read,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -30,12 +32,19 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// A port nobody uses at this moment.
+/// A port nobody uses at this moment, and that is given to one test only. It is none of those that the system takes for
+/// outgoing connections, which could have it before the test does.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|socket| socket.local_addr())
-        .expect("a free port")
-        .port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    for _ in 0..1_000 {
+        let port = fastrand::u16(10_000..32_000);
+        let mut given = GIVEN.lock().expect("no panic while held");
+        if !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            given.insert(port);
+            return port;
+        }
+    }
+    panic!("no free port between 10000 and 32000");
 }
 
 /// A running `landfall up`.
