@@ -24,6 +24,7 @@ use tokio::time::timeout;
 
 use crate::admin::{AdminServer, Sources};
 use crate::testing::{self, Stage};
+use crate::writing::WritingView;
 use crate::{Control, DataPath, EndpointFigures, ListenerFigures, Question};
 
 /// A data path that says what it is told to.
