@@ -3,6 +3,7 @@
 A `Part` is one running thing with a name (`orders-2`); an `Application` is what it is an instance of (`orders`).
 """
 
+import glob
 import json
 import os
 import re
@@ -63,16 +64,19 @@ def application_of(name):
 def java(application, main_class, heap_mb, *options):
     def command(part):
         folder = cache.built(application)
-        arguments, options_here = [], []
+        arguments, options_here, first = [], [], ""
         if application == "zookeeper":
             arguments = [write_zookeeper_config(part)]
         if application == "nacos":
+            # Two of its jars hold the same classes (com.caucho.hessian); Nacos works with those of the one by that name,
+            # and with others of the second.
+            first = "".join(f"{jar}:" for jar in glob.glob(f"{folder}/lib/hessian-4*.jar"))
             # Everything it keeps, its logs included; and it asks nobody for its own address.
             arguments = [f"--spring.config.additional-location=file:{write_nacos_config(part)}"]
             options_here = [f"-Dnacos.home={part.data}", "-Dnacos.standalone=true", "-Dnacos.server.ip=127.0.0.1",
                             f"-Dderby.stream.error.file={part.data}/derby.log"]
         # user.home: Dubbo keeps files there. tmpdir: so does Tomcat, and a killed one does not clean up.
-        return [*JVM, f"-Xmx{part.environment.get('HEAP_MB', heap_mb)}m", f"-Duser.home={part.data}", f"-Djava.io.tmpdir={part.data}", *options, *options_here, "-cp", f"{folder}/lib/*", main_class, *arguments]
+        return [*JVM, f"-Xmx{part.environment.get('HEAP_MB', heap_mb)}m", f"-Duser.home={part.data}", f"-Djava.io.tmpdir={part.data}", *options, *options_here, "-cp", f"{first}{folder}/lib/*", main_class, *arguments]
     return command
 
 

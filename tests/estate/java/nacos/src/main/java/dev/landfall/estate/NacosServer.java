@@ -38,7 +38,6 @@ public class NacosServer {
         methods.initClassMethod("com.alibaba.nacos.core.controller");
         methods.initClassMethod("com.alibaba.nacos.naming.controllers");
         methods.initClassMethod("com.alibaba.nacos.config.server.controller");
-        methods.initClassMethod("com.alibaba.nacos.plugin.auth.impl.controller");
     }
 
     public static void main(String[] arguments) {
