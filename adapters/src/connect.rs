@@ -16,6 +16,7 @@ use crate::{
     embedded::Embedded,
     eureka::{Eureka, servers::without_login},
     file::FileRegistry,
+    nacos::Nacos,
     static_::StaticRegistry,
     zookeeper::ZooKeeper,
 };
@@ -34,6 +35,8 @@ pub fn connect_in(config: &RegistryConfig, data_dir: Option<&Path>) -> Result<Ar
         Arc::new(Consul::new(consul)?)
     } else if let Some(zookeeper) = &spec.zookeeper {
         Arc::new(ZooKeeper::new(zookeeper)?)
+    } else if let Some(nacos) = &spec.nacos {
+        Arc::new(Nacos::new(nacos)?)
     } else if let Some(file) = &spec.file {
         Arc::new(FileRegistry::new(config.base.join(&file.path)))
     } else if let Some(listed) = &spec.static_ {
@@ -44,7 +47,8 @@ pub fn connect_in(config: &RegistryConfig, data_dir: Option<&Path>) -> Result<Ar
         return Err(ConnectError::BadUrl {
             field: "spec".to_owned(),
             value_without_credentials: String::new(),
-            why: "it names no registry: give one of eureka, consul, zookeeper, file, static, embedded".to_owned(),
+            why: "it names no registry: give one of eureka, consul, zookeeper, nacos, file, static, embedded"
+                .to_owned(),
         });
     })
 }
@@ -73,6 +77,7 @@ pub fn kind(spec: &RegistrySpec) -> &'static str {
         (spec.eureka.is_some(), "eureka"),
         (spec.consul.is_some(), "consul"),
         (spec.zookeeper.is_some(), "zookeeper"),
+        (spec.nacos.is_some(), "nacos"),
         (spec.file.is_some(), "file"),
         (spec.static_.is_some(), "static"),
         (spec.embedded.is_some(), "embedded"),
@@ -91,6 +96,9 @@ pub(crate) fn address(spec: &RegistrySpec) -> String {
         without_login(&consul.address)
     } else if let Some(zookeeper) = &spec.zookeeper {
         without_login(&zookeeper.address)
+    } else if let Some(nacos) = &spec.nacos {
+        let addresses = nacos.addresses.iter().map(|address| without_login(address));
+        addresses.collect::<Vec<_>>().join(", ")
     } else if let Some(file) = &spec.file {
         file.path.display().to_string()
     } else if let Some(embedded) = &spec.embedded {

@@ -5,7 +5,7 @@
 //!              talks, converts      retry, backoff  merges, guards, keeps the last good view
 //! ```
 //!
-//! [`registry`] is the contract. Each adapter is a module: `eureka`, `consul`, `zookeeper`, `file`,
+//! [`registry`] is the contract. Each adapter is a module: `eureka`, `consul`, `zookeeper`, `nacos`, `file`,
 //! `static_`, `embedded`; [`connect`](mod@connect) makes one from its configuration, [`supervisor`] runs it,
 //! [`hub`] believes it within reason ([`hub::ledger`], [`brake`]), [`store`] keeps the last good view on disk. [`publish`] is the way back: writing
 //! records into a registry; [`sync`] decides what is written. [`facade`] is Landfall answering a registry's protocol itself.
@@ -19,6 +19,7 @@ pub mod eureka;
 pub mod facade;
 pub mod file;
 pub mod hub;
+pub mod nacos;
 pub mod publish;
 pub mod registry;
 pub mod static_;

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 /// One registry that can be followed.
 #[async_trait::async_trait]
 pub trait Registry: Send + Sync + 'static {
-    /// `eureka`, `consul`, `zookeeper`, `file`, `static`, `embedded`.
+    /// `eureka`, `consul`, `zookeeper`, `nacos`, `file`, `static`, `embedded`.
     fn kind(&self) -> &'static str;
 
     /// Where it is reached, for people: without credentials.

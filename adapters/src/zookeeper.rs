@@ -38,7 +38,7 @@ pub(crate) mod access;
 mod application;
 mod changes;
 mod curator;
-mod interface;
+pub(crate) mod interface;
 mod layout;
 mod listing;
 mod lock;

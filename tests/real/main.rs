@@ -6,6 +6,7 @@ mod election;
 mod embedded;
 mod facade;
 mod h2;
+mod nacos;
 mod outages;
 mod pairs;
 mod publish;

@@ -160,7 +160,7 @@ fn provider(
 }
 
 /// Dubbo's service key, `[group/]interface[:version]`; version `0.0.0` is none (ServiceKey.java, URL.java).
-pub(super) fn service_key(interface: &str, group: Option<&str>, version: Option<&str>) -> Arc<str> {
+pub(crate) fn service_key(interface: &str, group: Option<&str>, version: Option<&str>) -> Arc<str> {
     let group = group.filter(|group| !group.is_empty());
     let version = version.filter(|version| !version.is_empty() && *version != "0.0.0");
     let mut key = String::new();
@@ -222,7 +222,7 @@ pub(super) fn instance_id(protocol: &str, host: &str, port: u16) -> Arc<str> {
 
 /// The protocols that are spoken on a provider's port, the preferred one first. Dubbo 3.2 and later may speak
 /// several there (`ext.protocol`) and name the one to use (`preferred.protocol`).
-pub(super) fn ports<'a>(protocol: &str, number: u16, get: &impl Fn(&str) -> Option<&'a str>) -> Vec<Port> {
+pub(crate) fn ports<'a>(protocol: &str, number: u16, get: &impl Fn(&str) -> Option<&'a str>) -> Vec<Port> {
     let tls = get("ssl-enabled") == Some("true");
     let more = get("ext.protocol").unwrap_or_default();
     let mut words: Vec<&str> = std::iter::once(protocol)
@@ -259,7 +259,7 @@ pub(super) fn protocol_of(word: &str) -> Protocol {
 }
 
 /// Default 100; 0 gets nothing; what is no number is the default, what is negative is 0 (AbstractLoadBalance.java).
-pub(super) fn weight(text: Option<&str>) -> u32 {
+pub(crate) fn weight(text: Option<&str>) -> u32 {
     match text.and_then(|text| text.trim().parse::<i64>().ok()) {
         Some(weight) => u32::try_from(weight.max(0)).unwrap_or(u32::MAX),
         None => DEFAULT_WEIGHT,
@@ -268,7 +268,7 @@ pub(super) fn weight(text: Option<&str>) -> u32 {
 
 /// What is worth keeping of a provider's parameters: not what is secret, changes with every start, or only
 /// concerns the provider's own process.
-pub(super) fn useful<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<Arc<str>, Arc<str>> {
+pub(crate) fn useful<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<Arc<str>, Arc<str>> {
     let kept = |name: &str| {
         let lower = name.to_ascii_lowercase();
         let secret = [

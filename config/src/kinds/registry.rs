@@ -26,6 +26,8 @@ pub struct RegistrySpec {
     pub consul: Option<ConsulSpec>,
     /// Dubbo's registry in ZooKeeper.
     pub zookeeper: Option<ZooKeeperSpec>,
+    /// Alibaba Nacos.
+    pub nacos: Option<NacosSpec>,
     /// A YAML file that is followed live.
     pub file: Option<FileSpec>,
     /// Services listed in place.
@@ -60,7 +62,8 @@ impl RegistrySpec {
             .zookeeper
             .as_mut()
             .and_then(|zookeeper| zookeeper.password.as_mut());
-        for secret in [eureka, consul, zookeeper].into_iter().flatten() {
+        let nacos = spec.nacos.as_mut().and_then(|nacos| nacos.password.as_mut());
+        for secret in [eureka, consul, zookeeper, nacos].into_iter().flatten() {
             *secret = secret.under(base);
         }
         spec
@@ -160,6 +163,48 @@ pub struct ZooKeeperSpec {
     /// Session timeout asked for. Default `30s`.
     #[serde(default = "session_timeout")]
     pub session_timeout: crate::duration::Duration,
+}
+
+/// Alibaba Nacos: its naming half.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NacosSpec {
+    /// Servers of one cluster such as `http://127.0.0.1:8848`, tried in turn. `http://` may be left out; the path is
+    /// `/nacos` unless one is given. gRPC is spoken at the port + 1000, with TLS for `https://`.
+    #[schemars(length(min = 1))]
+    pub addresses: Vec<String>,
+    /// Id (not the display name) of the namespace. Default `public`.
+    #[serde(default = "public")]
+    pub namespace: String,
+    /// Groups whose services are followed; Nacos has no way to list them. Default `[DEFAULT_GROUP]`.
+    #[schemars(length(min = 1))]
+    #[serde(default = "default_group")]
+    pub groups: Vec<String>,
+    /// User to log in.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// Password to log in, as a reference.
+    #[serde(default)]
+    pub password: Option<SecretRef>,
+    /// How changes are learnt. Default `auto`.
+    #[serde(default)]
+    pub transport: NacosTransport,
+    /// Time between two listings of the services' names, and over HTTP between two readings of each. Default `1s`.
+    #[serde(default = "one_second")]
+    pub poll: crate::duration::Duration,
+}
+
+/// How changes in Nacos are learnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum NacosTransport {
+    /// gRPC, and HTTP while the gRPC port cannot be reached.
+    #[default]
+    Auto,
+    /// gRPC: pushed within about half a second. Nacos 2 and later.
+    Grpc,
+    /// HTTP, polled: Nacos 1, or when only one port is open.
+    Http,
 }
 
 /// A YAML file that is followed live: the same content as `static`.
@@ -277,6 +322,15 @@ fn node() -> String {
 }
 fn five_seconds() -> crate::duration::Duration {
     crate::duration::Duration::from_secs(5)
+}
+fn one_second() -> crate::duration::Duration {
+    crate::duration::Duration::from_secs(1)
+}
+fn public() -> String {
+    "public".to_owned()
+}
+fn default_group() -> Vec<String> {
+    vec!["DEFAULT_GROUP".to_owned()]
 }
 fn five_minutes() -> crate::duration::Duration {
     crate::duration::Duration::from_secs(300)

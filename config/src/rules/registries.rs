@@ -49,7 +49,7 @@ pub(super) fn translate(documents: &[Document], report: &mut Report) -> (Vec<Reg
     (registries, precedence)
 }
 
-const BLOCKS: [&str; 6] = ["eureka", "consul", "zookeeper", "file", "static", "embedded"];
+const BLOCKS: [&str; 7] = ["eureka", "consul", "zookeeper", "nacos", "file", "static", "embedded"];
 
 fn one_block(at: &At<'_>, report: &mut Report) {
     let given: Vec<_> = BLOCKS.into_iter().filter(|block| at.field(block).is_some()).collect();
@@ -79,6 +79,9 @@ fn blocks(at: &At<'_>, report: &mut Report) {
     }
     if let Some(at) = at.field("zookeeper") {
         zookeeper(&at, report);
+    }
+    if let Some(at) = at.field("nacos") {
+        nacos(&at, report);
     }
     if let Some(path) = at.field("file").and_then(|at| at.field("path")) {
         file(&path, report);
@@ -155,6 +158,27 @@ fn zookeeper(at: &At<'_>, report: &mut Report) {
     }
     pair(at, "username", "password", report);
     at_least(at, "sessionTimeout", 1000, report);
+}
+
+fn nacos(at: &At<'_>, report: &mut Report) {
+    for at in at.items("addresses") {
+        let Some(address) = at.read::<String>() else { continue };
+        let with_scheme = match address.contains("://") {
+            true => address,
+            false => format!("http://{address}"),
+        };
+        web_address(&at, &with_scheme, "http://127.0.0.1:8848", report);
+    }
+    for at in at.items("groups") {
+        let Some(group) = at.read::<String>() else { continue };
+        if group.is_empty() || group.contains("@@") || group.chars().any(char::is_whitespace) {
+            let what = format!("`{}` is no group of Nacos", group.escape_debug());
+            let mend = "write the name of one group, such as `DEFAULT_GROUP`, without `@@` and blanks";
+            report.problems.push(at.problem("", what, mend));
+        }
+    }
+    pair(at, "username", "password", report);
+    at_least(at, "poll", 100, report);
 }
 
 fn file(at: &At<'_>, report: &mut Report) {
