@@ -115,6 +115,13 @@ pub(super) fn shape(record: &Record, access: &Access) -> Result<Shaped, Unfit> {
     instance.id = access::instance_id(&scheme, &host, number);
     instance.changed = None;
     let service = access::service_key(&interface, get("group"), get("version"));
+    if interface_of(&service) != interface {
+        // The record could not be found again by its key.
+        return Err(unfit(format!(
+            "`{}` is not clear: leave `/` and `:` out of group and version",
+            shown(&service)
+        )));
+    }
     instance.metadata = parameters;
     let key = Key {
         service: service.clone(),

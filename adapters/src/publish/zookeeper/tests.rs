@@ -219,6 +219,17 @@ fn a_node_is_ours_by_its_marks_alone() {
     assert!(matches!(mark::provenance(&instance), Provenance::Marked(_)));
 }
 
+#[test]
+fn a_version_that_hides_where_the_interface_ends_is_refused() {
+    for (key, value) in [("version", "1/2"), ("version", "/"), ("group", "a:b/c:d")] {
+        let record = with(&[("interface", "org.x.Plain"), (key, value)]);
+        match publisher().shape(&record) {
+            Err(unfit) => assert!(unfit.reason.contains("group and version"), "{}", unfit.reason),
+            Ok(shaped) => assert_eq!(shape::interface_of(&shaped.key.service), "org.x.Plain", "{key}={value}"),
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 64, ..ProptestConfig::with_cases(200) })]
     #[test]
