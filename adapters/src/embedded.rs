@@ -12,11 +12,11 @@
 //! from then on (or from the first `follow`, when it was made outside a runtime) over all sessions, and end
 //! when this value is dropped: the ports are closed, requests under way are finished, the state is written.
 //!
-//! With a data directory it goes on where it was left ([`state`]): every registration is there again, and its lease
+//! With a data directory it goes on where it was left (`state`): every registration is there again, and its lease
 //! stands for at least one duration. Without one it starts empty; clients come back with their next
 //! heartbeat, which is answered 404 and makes them register.
 //!
-//! With both protocols each shows what was registered by the other ([`twin`]).
+//! With both protocols each shows what was registered by the other (`twin`).
 
 use std::{
     collections::BTreeSet,

@@ -8,7 +8,7 @@
 //!
 //! | part | of it |
 //! |---|---|
-//! | [`serve`] | the listening side, with bounds |
+//! | `serve` | the listening side, with bounds |
 //! | [`shared`] | a book with a clock and a bell |
 //! | [`consul`] | Consul's HTTP API (Eureka's is in [`crate::eureka`]) |
 //! | [`writes`] | where writes go that are not kept here |

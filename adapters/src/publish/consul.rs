@@ -12,7 +12,7 @@
 //! forgets it with its own data; a node of ours can be written through any agent or server. What an agent would give,
 //! an end for the records of a writer that died, is the lease's part.
 //!
-//! - A transaction never names a node alone, so that nothing of anybody else can go with it ([`operation`]).
+//! - A transaction never names a node alone, so that nothing of anybody else can go with it (`operation`).
 //! - The node's address is 127.0.0.1: every service has its own.
 //! - Without the rights for a session (`session:write`, `key:write` on `landfall/lease/`) records are written all the
 //!   same. Then what stands there is compared every half minute, and records of a writer that died stay until it, or an
@@ -20,7 +20,7 @@
 //!
 //! Needed rights: `service:write` on the services, `node:write` on the node.
 //!
-//! Next on the path: [`shape`], [`operation`], [`send`], [`lease`].
+//! Next on the path: `shape`, `operation`, `send`, `lease`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -15,7 +15,7 @@
 //!   "keep the existing lease's status"), so such a change goes through DOWN. An operator's override stays.
 //! - Operations on one record never overlap: a renewal cannot bring back what is just being removed.
 //!
-//! Next on the path: [`shape`], [`send`].
+//! Next on the path: `shape`, `send`.
 
 use std::{
     collections::BTreeMap,

@@ -12,14 +12,14 @@
 //! providers that only register by interface. (A consumer told `FORCE_APPLICATION` does not see the copies.)
 //!
 //! - A changed record has another URL, so another node: the new one is made before the old one is deleted.
-//! - A node of an earlier session is replaced in one transaction ([`nodes`]).
+//! - A node of an earlier session is replaced in one transaction (`nodes`).
 //! - Everything is ephemeral: with a writer that died its records are gone after the session timeout. So that a new
 //!   writer finds something to adopt, a session whose writer was released, or lost its permit, is kept open for
 //!   [`HANDOVER`], and only then closed. Pings are all that it sends.
 //! - An id has no tag here, because an id is `protocol://host:port`: a node is known as ours by the marks in its URL, and
 //!   one without them is never deleted.
 //!
-//! Next on the path: [`shape`], [`nodes`].
+//! Next on the path: `shape`, `nodes`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

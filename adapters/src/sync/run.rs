@@ -7,7 +7,7 @@
 //!                          └──▶ SyncStatus, Plan (watches), ledgers on disk
 //! ```
 //!
-//! Next on the path: [`conductor`], then `target`.
+//! Next on the path: `conductor`, then `target`.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -28,7 +28,7 @@ use conductor::{Conductor, Order};
 /// Makes the publisher of a registry; the text says why there is none.
 pub type Connect = Arc<dyn Fn(&RegistryConfig) -> Result<Arc<dyn Publisher>, String> + Send + Sync>;
 
-/// Publishers for real registries, by [`publish::connect`].
+/// Publishers for real registries, by [`publish::connect()`].
 pub fn publishers(cluster: Arc<str>, permit: Permit) -> Connect {
     Arc::new(move |config| publish::connect(config, &cluster, permit.clone()).map_err(|error| error.to_string()))
 }

@@ -1,6 +1,6 @@
 //! Consul's records as a facade keeps them: nodes, services, checks, and values under keys.
 //!
-//! They are saved as they stand here (field names are ours, not Consul's); [`render`](super::render) writes them
+//! They are saved as they stand here (field names are ours, not Consul's); `render` writes them
 //! as Consul does.
 
 use std::collections::BTreeMap;
