@@ -64,7 +64,8 @@ pub struct Shaped {
     /// How the follower will report it.
     pub key: Key,
     /// The record after the registry's rules: names rewritten, metadata with the marks in it, what does not fit left out.
-    pub record: Record,
+    /// Shared: planner, target and publisher each keep it.
+    pub record: Arc<Record>,
     /// Digest of everything that matters; stands in the record as [`mark::DIGEST`]. Equal digests need no write.
     pub digest: Arc<str>,
     /// What the registry cannot hold, each reported once. Empty: the record survives the round trip.

@@ -42,7 +42,7 @@ pub(super) fn finish(key: Key, mut record: Record, losses: Losses) -> Shaped {
     losses.dedup();
     Shaped {
         key,
-        record,
+        record: Arc::new(record),
         digest,
         losses,
     }

@@ -303,11 +303,11 @@ impl Ground<'_> {
         };
         Some(Arc::new(Shaped {
             key: key.clone(),
-            record: Record {
+            record: Arc::new(Record {
                 service: key.service.clone(),
                 instance: Instance::clone(instance),
                 mark,
-            },
+            }),
             digest: there.digest.clone()?,
             losses: Vec::new(),
         }))

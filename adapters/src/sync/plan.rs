@@ -25,7 +25,7 @@ pub struct Plan {
     /// Names what waits to be applied: two plans with one digest would write the same.
     pub digest: String,
     /// By registry that is written.
-    pub targets: BTreeMap<RegistryName, TargetPlan>,
+    pub targets: BTreeMap<RegistryName, Arc<TargetPlan>>,
 }
 
 /// What is to be done in one registry.
@@ -250,7 +250,7 @@ impl Plan {
 
     /// How many writes wait to be applied by hand.
     pub fn waiting(&self) -> usize {
-        let of = |plan: &TargetPlan| {
+        let of = |plan: &Arc<TargetPlan>| {
             let writes = plan.additions.iter().chain(&plan.changes);
             writes.filter(|write| write.waits).count() + plan.removals.iter().filter(|one| one.waits).count()
         };

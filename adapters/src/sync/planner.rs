@@ -137,7 +137,7 @@ impl Planner {
             let stopped = standings.left_out.iter().filter(|(registry, _)| registry == target);
             of_target.left_out.extend(stopped.map(|(_, left_out)| left_out.clone()));
             if self.edges.targets().contains(target) || !of_target.is_idle() || !of_target.held.is_empty() {
-                plan.targets.insert(target.clone(), of_target);
+                plan.targets.insert(target.clone(), Arc::new(of_target));
             }
         }
         self.shapes.sweep();

@@ -118,7 +118,7 @@ pub(super) fn plain(record: &Record) -> Result<Shaped, Unfit> {
             service: record.service.clone(),
             id,
         },
-        record,
+        record: Arc::new(record),
         digest,
         losses: Vec::new(),
     })

@@ -152,7 +152,7 @@ pub(super) fn conflicts(sources: &Sources) -> Vec<(RegistryName, Conflict)> {
         return Vec::new();
     };
     let plan = writing.sync.plan();
-    let of = |(target, plan): (&RegistryName, &landfall_adapters::sync::TargetPlan)| {
+    let of = |(target, plan): (&RegistryName, &Arc<landfall_adapters::sync::TargetPlan>)| {
         let target = target.clone();
         let conflicts = plan.conflicts.clone();
         conflicts.into_iter().map(move |conflict| (target.clone(), conflict))

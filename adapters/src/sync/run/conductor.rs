@@ -37,6 +37,11 @@ const SAVE: Duration = Duration::from_secs(2);
 
 /// Changes are gathered for this long when no document says how long.
 const SETTLE: Duration = Duration::from_millis(500);
+/// After a plan comes a pause of so many times what the plan took, so that planning of a large world costs a tenth of
+/// a core at most while it changes all the time.
+const PAUSE: u32 = 9;
+/// And no longer pause than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a conductor is told.
 pub(super) enum Order {
@@ -72,6 +77,8 @@ pub(super) struct Conductor {
     mass: BTreeMap<RegistryName, BTreeMap<Key, Instant>>,
     /// When the next plan is made.
     due: Option<Instant>,
+    /// Until when the last plan's cost forbids the next one.
+    rest_until: Instant,
     was_writer: bool,
     last_save: Instant,
     planned_at: Option<SystemTime>,
@@ -116,6 +123,7 @@ impl Conductor {
             targets: BTreeMap::new(),
             mass: BTreeMap::new(),
             due: None,
+            rest_until: Instant::now(),
             was_writer: false,
             last_save: Instant::now(),
             planned_at: None,
@@ -165,7 +173,7 @@ impl Conductor {
     /// The next plan is made when things have settled since the first change.
     fn plan_soon(&mut self) {
         let settle = self.syncs.iter().map(|sync| sync.spec.limits.settle.get()).min();
-        let at = Instant::now() + settle.unwrap_or(SETTLE);
+        let at = (Instant::now() + settle.unwrap_or(SETTLE)).max(self.rest_until);
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
@@ -348,6 +356,7 @@ impl Conductor {
             })
             .collect();
         let (cluster, epoch) = (self.cluster.clone(), self.permit.epoch());
+        let began = Instant::now();
         let planning = tokio::task::spawn_blocking(move || {
             let mut planner = planner;
             let plan = planner.plan(&Input {
@@ -370,6 +379,7 @@ impl Conductor {
                 return;
             }
         };
+        self.rest_until = Instant::now() + (began.elapsed() * PAUSE).min(LONGEST_PAUSE);
         self.planned_at = Some(SystemTime::now());
         self.hand_out(&plan, &counts);
         self.plans.send_replace(Arc::new(plan));
@@ -458,7 +468,7 @@ impl Conductor {
             }
         }
         self.mass = mass;
-        let nothing = TargetPlan::default();
+        let nothing = Arc::new(TargetPlan::default());
         for (name, running) in &self.targets {
             let of_target = plan.targets.get(name).unwrap_or(&nothing);
             let as_of = counts.get(name).copied().unwrap_or_default();
@@ -477,7 +487,7 @@ impl Conductor {
             }
             if let Made::Publisher { jobs, .. } = &running.made {
                 jobs.send_replace(Job {
-                    plan: Arc::new(of_target.clone()),
+                    plan: of_target.clone(),
                     as_of,
                     limits: limits(&self.syncs, name),
                 });

@@ -17,7 +17,7 @@ fn a_full_mesh_writes_each_record_once_into_each_other_registry_and_rests() {
     assert_eq!(bench.copies("b"), ["orders@10.0.0.1:80 a"]);
     assert_eq!(bench.copies("c"), ["orders@10.0.0.1:80 a", "stock@10.0.0.2:80 b"]);
     let plan = bench.plan();
-    assert!(plan.targets.values().all(TargetPlan::is_idle));
+    assert!(plan.targets.values().all(|of_target| of_target.is_idle()));
     assert_eq!(
         serde_json::to_value(&plan).unwrap()["targets"]["c"]["kept"],
         serde_json::json!(2)
@@ -357,7 +357,7 @@ fn mode_plan_waits_and_what_was_applied_once_lives_on() {
     assert_eq!((plan.waiting(), bench.execute(&plan)), (1, 0));
     let digest = plan.digest.clone();
     assert_eq!(bench.plan().digest, digest);
-    for write in &mut plan.targets.get_mut(&name("b")).unwrap().additions {
+    for write in &mut Arc::make_mut(plan.targets.get_mut(&name("b")).unwrap()).additions {
         write.waits = false;
     }
     assert_eq!(bench.execute(&plan), 1);
