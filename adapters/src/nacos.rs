@@ -16,7 +16,8 @@
 //! | Dubbo's `providers:org.acme.Stock:1.0:g` | `g/org.acme.Stock:1.0`, Dubbo's service key, as in ZooKeeper |
 //! | Dubbo's `consumers:…`, `routers:…`, `configurators:…` | nothing: they are no providers |
 //!
-//! An instance's id is `ip#port#cluster`: Nacos' own `instanceId` is left out by some versions and differs by setting.
+//! An instance's id is `ip#port#cluster`: Nacos' own `instanceId` is left out by some versions and differs by setting. That
+//! of a copy we wrote is `landfall~ip#port`.
 //!
 //! # What is promised, and where it is kept
 //!
@@ -47,7 +48,7 @@ pub(crate) mod connection;
 pub(crate) mod fault;
 pub(crate) mod login;
 pub(crate) mod name;
-mod record;
+pub(crate) mod record;
 pub(crate) mod servers;
 mod session;
 #[cfg(test)]

@@ -11,8 +11,9 @@
 //! alive for as long as it holds it, whatever `sync` does meanwhile: heartbeats, a record that the registry
 //! has forgotten is put again, a new session gets every record again.
 //!
-//! - Only records of our own are touched: each id that is written carries [`mark::TAG`], and `remove` of one
-//!   without it is refused before anything is sent.
+//! - Only records of our own are touched. Eureka, Consul and Nacos know them by an id that carries [`mark::TAG`], and
+//!   `remove` of one without it is refused before anything is sent; in ZooKeeper the id is an address, and they are
+//!   known by the marks in the node's name. What stands at the place of ours and is not ours is never removed.
 //! - Nothing is sent, renewals included, unless the [`Permit`] holds at that moment.
 //!
 //! Next on the path: [`mark`] says what a record carries, `publish/eureka.rs` and its siblings write it.
@@ -25,6 +26,7 @@ mod counts;
 pub mod escape;
 pub mod eureka;
 pub mod mark;
+pub mod nacos;
 pub mod permit;
 mod rules;
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod embedded;
 mod facade;
 mod h2;
 mod nacos;
+mod nacos_publish;
 mod outages;
 mod pairs;
 mod publish;

@@ -5,7 +5,7 @@ use landfall_tests::{Landfall, estate::Estate, eventually};
 use super::registry;
 
 /// A RegistrySync in both directions, quick enough for a test.
-fn between(registries: &[&str]) -> String {
+pub(super) fn between(registries: &[&str]) -> String {
     format!(
         "apiVersion: landfall.dev/v1\nkind: RegistrySync\nmetadata: {{ name: all }}\n\
          spec: {{ between: [{}], limits: {{ settle: 100ms }} }}\n",

@@ -28,7 +28,7 @@ use super::registry;
 const LEGACY: &str = "dev.landfall.estate.LegacyGreetingService";
 const GREETING: &str = "dev.landfall.estate.GreetingService";
 
-fn configured(spec: &str) -> RegistryConfig {
+pub(super) fn configured(spec: &str) -> RegistryConfig {
     let text = registry("target", spec);
     let config: Config =
         landfall_config::load::load_text("publish.yaml", std::path::Path::new("."), &text).expect("a configuration");
@@ -38,7 +38,7 @@ fn configured(spec: &str) -> RegistryConfig {
 type Services = BTreeMap<Arc<str>, Vec<Instance>>;
 
 /// What our own follower knows.
-struct Followed {
+pub(super) struct Followed {
     services: Arc<Mutex<Services>>,
     task: JoinHandle<()>,
 }
@@ -50,7 +50,7 @@ impl Drop for Followed {
 }
 
 impl Followed {
-    fn start(config: &RegistryConfig) -> Self {
+    pub(super) fn start(config: &RegistryConfig) -> Self {
         let registry = landfall_adapters::connect::connect(config).expect("a registry");
         let services = Arc::<Mutex<Services>>::default();
         let known = services.clone();
@@ -91,7 +91,7 @@ impl Followed {
     }
 
     /// Waits until the record is there as it was shaped, and marked.
-    async fn has(&self, shaped: &Shaped) -> Instance {
+    pub(super) async fn has(&self, shaped: &Shaped) -> Instance {
         within(
             Duration::from_secs(60),
             &format!("{:?} is seen", shaped.key),
@@ -110,7 +110,7 @@ impl Followed {
         .await
     }
 
-    async fn has_not(&self, key: &Key) {
+    pub(super) async fn has_not(&self, key: &Key) {
         within(Duration::from_secs(60), &format!("{key:?} is gone"), || async {
             match self.instance(key) {
                 None => Ok(()),
@@ -121,7 +121,7 @@ impl Followed {
     }
 }
 
-fn record(service: &str, address: std::net::SocketAddr) -> Record {
+pub(super) fn record(service: &str, address: std::net::SocketAddr) -> Record {
     let origin = Origin {
         registry: RegistryName::new("elsewhere").expect("a name"),
         service: service.into(),
@@ -147,13 +147,13 @@ fn record(service: &str, address: std::net::SocketAddr) -> Record {
     }
 }
 
-fn with_status(record: &Record, status: Status) -> Record {
+pub(super) fn with_status(record: &Record, status: Status) -> Record {
     let mut changed = record.clone();
     changed.instance.status = status;
     changed
 }
 
-async fn put(publisher: &dyn Publisher, record: &Record) -> Shaped {
+pub(super) async fn put(publisher: &dyn Publisher, record: &Record) -> Shaped {
     let shaped = publisher.shape(record).expect("it fits");
     within(Duration::from_secs(60), "it is written", || async {
         let answers = publisher.put(std::slice::from_ref(&shaped)).await;
@@ -167,7 +167,7 @@ async fn put(publisher: &dyn Publisher, record: &Record) -> Shaped {
     shaped
 }
 
-async fn remove(publisher: &dyn Publisher, key: &Key) {
+pub(super) async fn remove(publisher: &dyn Publisher, key: &Key) {
     assert_eq!(publisher.remove(std::slice::from_ref(key)).await, [Ok(())]);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | of Nacos | becomes |
 //! |---|---|
-//! | `ip#port#clusterName` | the instance's id |
+//! | `ip#port#clusterName`; `landfall~ip#port` of a record of ours | the instance's id |
 //! | `ip`, `port` | host and port; port 0 is legal and means: no port, no traffic |
 //! | `enabled` false, else `healthy` false, else | disabled, DOWN, UP |
 //! | `weight` | × 100, because Nacos' default is 1 and ours 100; of a Dubbo provider also × its own `weight` / 100 |
@@ -11,7 +11,9 @@
 //! | meta `protocol`; meta `gRPC_port`, `gRPC.port` | what is spoken there; one more port, for gRPC |
 //! | a Dubbo provider's `protocol`, `ext.protocol`, `ssl-enabled` | as in ZooKeeper |
 //! | meta `dubbo.endpoints` (application level) | the ports of that application |
-//! | `metadata` | metadata; besides `nacos.cluster`, `nacos.ephemeral` = `false`, `nacos.health` = `protected` |
+//! | `metadata` | metadata, of a record of ours without the times of its lease; besides `nacos.cluster`, `nacos.ephemeral` = `false`, `nacos.health` = `protected` |
+//!
+//! One address may stand there twice: natively, by a connection, and as a copy that we wrote. So an id says which it is.
 //!
 //! `reachProtectionThreshold` says that Nacos calls every instance healthy because too few are. Then each keeps the
 //! last real word of its health; one that has never had one counts as healthy, as Nacos wants it.
@@ -22,24 +24,34 @@ use landfall_model::{Host, Instance, Port, Protocol, Status, service::DEFAULT_WE
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::zookeeper::interface;
+use crate::{publish::mark, zookeeper::interface};
 
 /// In the metadata of an instance whose health is not told.
-const HEALTH: &str = "nacos.health";
+pub(crate) const HEALTH: &str = "nacos.health";
+/// In the metadata of an instance in another cluster than [`DEFAULT_CLUSTER`].
+pub(crate) const CLUSTER: &str = "nacos.cluster";
+/// In the metadata of an instance that is not ephemeral.
+pub(crate) const EPHEMERAL: &str = "nacos.ephemeral";
+/// The cluster of whoever names none.
+pub(crate) const DEFAULT_CLUSTER: &str = "DEFAULT";
+/// Metadata that is word to the server: how long an instance is healthy without a beat, in ms.
+pub(crate) const BEAT_TIMEOUT: &str = "preserved.heart.beat.timeout";
+/// And how long it stays without one, in ms.
+pub(crate) const DELETE_TIMEOUT: &str = "preserved.ip.delete.timeout";
 /// Highest weight that is taken; Nacos' console allows 10,000.
 const HIGHEST_WEIGHT: f64 = 10_000.0;
 
 /// A `serviceInfo`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Info {
+pub(crate) struct Info {
     /// Perhaps with `group@@`.
     #[serde(default, deserialize_with = "null_is_default")]
     pub(super) name: String,
     #[serde(default, deserialize_with = "null_is_default")]
     pub(super) group_name: String,
     // A missing list is not an empty one.
-    pub(super) hosts: Vec<Box<RawValue>>,
+    pub(crate) hosts: Vec<Box<RawValue>>,
     /// The server's clock in ms when it made this; 0 if it does not say.
     #[serde(default, deserialize_with = "null_is_default")]
     pub(super) last_ref_time: i64,
@@ -49,7 +61,7 @@ pub(super) struct Info {
 
 impl Info {
     /// Of an API that gives the hosts alone.
-    pub(super) fn of_hosts(hosts: Vec<Box<RawValue>>) -> Self {
+    pub(crate) fn of_hosts(hosts: Vec<Box<RawValue>>) -> Self {
         Self {
             name: String::new(),
             group_name: String::new(),
@@ -62,15 +74,15 @@ impl Info {
 
 /// What was read of one service.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// Sorted by id.
-    pub(super) instances: Vec<Instance>,
+    pub(crate) instances: Vec<Instance>,
     /// Records that could not be understood.
-    pub(super) quarantined: Vec<Quarantined>,
+    pub(crate) quarantined: Vec<Quarantined>,
 }
 
 /// The last real health of each instance.
-pub(super) type Health = BTreeMap<Arc<str>, bool>;
+pub(crate) type Health = BTreeMap<Arc<str>, bool>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,7 +104,7 @@ struct Record {
 }
 
 /// Reads a service's instances. `health` is that of the reading before, and becomes that of this one.
-pub(super) fn read(service: &Arc<str>, dubbo: bool, info: &Info, health: &mut Health) -> Reading {
+pub(crate) fn read(service: &Arc<str>, dubbo: bool, info: &Info, health: &mut Health) -> Reading {
     let mut reading = Reading::default();
     let mut now = Health::new();
     for (position, raw) in info.hosts.iter().enumerate() {
@@ -130,16 +142,29 @@ pub(super) fn read(service: &Arc<str>, dubbo: bool, info: &Info, health: &mut He
         }
     }
     *health = now;
-    // Nacos keeps them in a hash set: a new order is no change.
-    reading.instances.sort_by(|a, b| a.id.cmp(&b.id));
+    // Nacos keeps them in a hash set: a new order is no change. One that has come back by another connection stands
+    // there twice until the old one is given up.
+    let rank = |instance: &Instance| instance.status != Status::Up;
+    reading
+        .instances
+        .sort_by(|a, b| a.id.cmp(&b.id).then_with(|| rank(a).cmp(&rank(b))));
+    reading.instances.dedup_by(|later, first| later.id == first.id);
     reading.quarantined.sort_by(|a, b| a.record.cmp(&b.record));
     reading
 }
 
-/// `ip#port#cluster`, of what may be written as well.
-pub(crate) fn instance_id(ip: &str, port: i64, cluster: &str) -> Arc<str> {
-    let cluster = if cluster.is_empty() { "DEFAULT" } else { cluster };
+/// `ip#port#cluster`. Of a copy that we wrote the cluster does not count: Nacos holds one for an address.
+fn instance_id(ip: &str, port: i64, cluster: &str, is_ours: bool) -> Arc<str> {
+    if is_ours {
+        return copy_id(ip, port);
+    }
+    let cluster = if cluster.is_empty() { DEFAULT_CLUSTER } else { cluster };
     format!("{ip}#{port}#{cluster}").into()
+}
+
+/// The id of a copy that we, or another Landfall, wrote.
+pub(crate) fn copy_id(ip: &str, port: i64) -> Arc<str> {
+    format!("{}{ip}#{port}", mark::TAG).into()
 }
 
 /// The id of a record that is otherwise not understood, so that its last known form can be kept.
@@ -150,13 +175,21 @@ fn id_of(raw: &RawValue) -> Option<String> {
         value.get("ip")?.as_str()?,
         value.get("port")?.as_i64()?,
         cluster.unwrap_or_default(),
+        value
+            .get("metadata")
+            .is_some_and(|metadata| metadata.get(mark::ORIGIN).is_some()),
     );
     Some(id.to_string())
 }
 
 impl Record {
     fn id(&self) -> Arc<str> {
-        instance_id(&self.ip, self.port, &self.cluster_name)
+        instance_id(&self.ip, self.port, &self.cluster_name, self.is_ours())
+    }
+
+    /// Whether it is a copy that we, or another Landfall, wrote.
+    fn is_ours(&self) -> bool {
+        self.metadata.contains_key(mark::ORIGIN)
     }
 
     fn instance(self, id: Arc<str>, healthy: bool, dubbo: bool) -> Result<Instance, String> {
@@ -173,7 +206,8 @@ impl Record {
             (_, false) => ports(number, &get),
         };
         let weight = weight(self.weight, if dubbo { get("weight") } else { None });
-        let zone = get("zone").or_else(|| Some(&*self.cluster_name).filter(|name| !["", "DEFAULT"].contains(name)));
+        let zone =
+            get("zone").or_else(|| Some(&*self.cluster_name).filter(|name| !["", DEFAULT_CLUSTER].contains(name)));
         let pairs = self
             .metadata
             .iter()
@@ -182,11 +216,15 @@ impl Record {
             true => interface::useful(pairs),
             false => pairs.map(|(name, value)| (name.into(), value.into())).collect(),
         };
-        if !["", "DEFAULT"].contains(&&*self.cluster_name) {
-            metadata.insert("nacos.cluster".into(), self.cluster_name.as_str().into());
+        if self.is_ours() {
+            metadata.remove(BEAT_TIMEOUT);
+            metadata.remove(DELETE_TIMEOUT);
+        }
+        if !["", DEFAULT_CLUSTER].contains(&&*self.cluster_name) {
+            metadata.insert(CLUSTER.into(), self.cluster_name.as_str().into());
         }
         if !self.ephemeral {
-            metadata.insert("nacos.ephemeral".into(), "false".into());
+            metadata.insert(EPHEMERAL.into(), "false".into());
         }
         Ok(Instance {
             id,

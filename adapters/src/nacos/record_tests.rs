@@ -239,3 +239,27 @@ proptest! {
         prop_assert_eq!(instance.ports[0].number, port);
     }
 }
+
+#[test]
+fn a_copy_beside_a_native_instance_of_the_same_address_has_an_id_of_its_own() {
+    let marks = json!({ "landfall-origin": "eureka/s/1", "preserved.ip.delete.timeout": "90000" });
+    let copy = with(native(), json!({ "metadata": marks, "clusterName": "east" }));
+    let reading = read_all(false, json!({ "hosts": [native(), copy] }), &mut Health::new());
+    let ids: Vec<&str> = reading.instances.iter().map(|instance| &*instance.id).collect();
+    assert_eq!(ids, ["127.0.0.1#31135#DEFAULT", "landfall~127.0.0.1#31135"]);
+    assert!(
+        !reading.instances[1]
+            .metadata
+            .contains_key("preserved.ip.delete.timeout")
+    );
+}
+
+#[test]
+fn one_that_stands_there_twice_is_read_once_and_up_if_either_is() {
+    let down = with(native(), json!({ "healthy": false }));
+    for hosts in [json!([down, native()]), json!([native(), down])] {
+        let reading = read_all(false, json!({ "hosts": hosts }), &mut Health::new());
+        assert_eq!(reading.instances.len(), 1);
+        assert_eq!(reading.instances[0].status, Status::Up);
+    }
+}

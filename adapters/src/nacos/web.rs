@@ -6,11 +6,13 @@
 //! | v1 (1.x and 2.x) | `v1/ns/service/list` → `{count, doms}` | `v1/ns/instance/list` → serviceInfo |
 //! | v3 (3.x) | `v3/admin/ns/service/list` → `{code, data: {totalCount, pageItems}}` | `v3/client/ns/instance/list` → `{code, data: hosts}` |
 //!
-//! Next on the path: [`session`](super::session).
+//! What writes uses the same three, told apart by whoever writes: [`Web::for_writing`].
+//!
+//! Next on the path: [`session`](super::session); `publish/nacos/send.rs` for who writes.
 
 use std::sync::Arc;
 
-use reqwest::Response;
+use reqwest::{Method, RequestBuilder, Response};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -34,10 +36,14 @@ pub(crate) struct Web {
     api: Api,
 }
 
+/// One of Nacos' APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Api {
+pub(crate) enum Api {
+    /// Of 1.x, kept by 2.x and, unless it is switched off, by 3.x.
     V1,
+    /// Of 2.2 and later.
     V2,
+    /// Of 3.x.
     V3,
 }
 
@@ -97,13 +103,76 @@ impl Web {
             web.api = api;
             match web.names(&super::name::DEFAULT_GROUP.into(), 1, 1).await {
                 Ok(_) => return Ok(web),
-                // 404, 410, 501: another version. An old one answers an unknown path with its own 404 page.
-                Err(fault @ Fault::Garbled { .. }) => last = fault,
-                Err(Fault::NotReady(what)) if what.starts_with("501 ") => last = Fault::NotReady(what),
+                Err(fault) if is_elsewhere(&fault) => last = fault,
                 Err(fault) => return Err(fault),
             }
         }
         Err(last)
+    }
+
+    /// Finds out by which API the server takes instances that live by beats. `probe` is a service it may be asked for.
+    pub(crate) async fn for_writing(
+        server: Server,
+        namespace: String,
+        access: Arc<Access>,
+        probe: &Source,
+    ) -> Result<Self, Fault> {
+        let mut web = Self {
+            server,
+            namespace,
+            access,
+            api: Api::V1,
+        };
+        let mut last = Fault::NotReady("no API is known".to_owned());
+        for api in [Api::V1, Api::V3] {
+            web.api = api;
+            // It needs the same leave of the server as writing, and 3.x switches both off together.
+            match web.instances(probe).await {
+                Ok(_) => return Ok(web),
+                Err(fault) if is_elsewhere(&fault) => last = fault,
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(last)
+    }
+
+    /// The API that is spoken.
+    pub(crate) fn api(&self) -> Api {
+        self.api
+    }
+
+    /// A request at a path below the context path, with the token. Logs in when it must.
+    pub(crate) async fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Fault> {
+        let mut request = self.access.http.request(method, self.server.url(path));
+        if let Some(token) = self.access.token().await? {
+            // As a header, which every version since 1.2 takes: a URL is logged.
+            request = request
+                .header("accessToken", token.expose())
+                .bearer_auth(token.expose());
+        }
+        Ok(request)
+    }
+
+    /// Sends it, once. The body of an answer 200; `path` is for people.
+    pub(crate) async fn answer(&self, path: &str, request: RequestBuilder) -> Result<Vec<u8>, Fault> {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| Fault::Lost(chain(&error.without_url())))?;
+        let status = response.status().as_u16();
+        let body = body(response, BODY_LIMIT).await?;
+        match status {
+            200 => Ok(body),
+            status => {
+                let said = super::fault::quoted(&body);
+                Err(Fault::of_code(i64::from(status), format!("{path}: {said}"), &body))
+            }
+        }
+    }
+
+    /// Whether what was refused is worth sending again, with another token.
+    pub(crate) async fn refused(&self) -> bool {
+        self.access.refused().await
     }
 
     /// One page of a group's names.
@@ -149,8 +218,8 @@ impl Web {
     }
 
     /// A service's instances.
-    pub(super) async fn instances(&self, source: &Source) -> Result<Info, Fault> {
-        let grouped = format!("{}{JOINT}{}", source.group, source.service);
+    pub(crate) async fn instances(&self, source: &Source) -> Result<Info, Fault> {
+        let grouped = source.grouped();
         let query = [
             ("namespaceId", &*self.namespace),
             ("groupName", &*source.group),
@@ -192,32 +261,24 @@ impl Web {
 
     async fn bytes(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Fault> {
         match self.bytes_once(path, query).await {
-            Err(Fault::Denied(_)) if self.access.refused().await => self.bytes_once(path, query).await,
+            Err(Fault::Denied(_)) if self.refused().await => self.bytes_once(path, query).await,
             answer => answer,
         }
     }
 
     async fn bytes_once(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Fault> {
-        let mut request = self.access.http.get(self.server.url(path)).query(query);
-        if let Some(token) = self.access.token().await? {
-            // As a header, which every version since 1.2 takes: a URL is logged.
-            request = request
-                .header("accessToken", token.expose())
-                .bearer_auth(token.expose());
-        }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| Fault::Lost(chain(&error.without_url())))?;
-        let status = response.status().as_u16();
-        let body = body(response, BODY_LIMIT).await?;
-        match status {
-            200 => Ok(body),
-            status => {
-                let said = super::fault::quoted(&body);
-                Err(Fault::of_code(i64::from(status), format!("{path}: {said}"), &body))
-            }
-        }
+        let request = self.request(Method::GET, path).await?.query(query);
+        self.answer(path, request).await
+    }
+}
+
+/// Whether another API is worth a try. 404, 410, 501: another version; an old one answers an unknown path with its own
+/// 404 page.
+fn is_elsewhere(fault: &Fault) -> bool {
+    match fault {
+        Fault::Garbled { .. } => true,
+        Fault::NotReady(what) => what.starts_with("501 "),
+        _ => false,
     }
 }
 

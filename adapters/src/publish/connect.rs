@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use landfall_config::{RegistryConfig, kinds::registry::RegistrySpec};
 
-use super::{Permit, Publisher, consul::ConsulPublisher, eureka::EurekaPublisher, zookeeper::ZooKeeperPublisher};
+use super::{
+    Permit, Publisher, consul::ConsulPublisher, eureka::EurekaPublisher, nacos::NacosPublisher,
+    zookeeper::ZooKeeperPublisher,
+};
 use crate::registry::ConnectError;
 
 /// Whether records can be written into such a registry. Files, lists in place and our own registry are only read.
 pub fn can_be_written(spec: &RegistrySpec) -> bool {
-    spec.eureka.is_some() || spec.consul.is_some() || spec.zookeeper.is_some()
+    spec.eureka.is_some() || spec.consul.is_some() || spec.zookeeper.is_some() || spec.nacos.is_some()
 }
 
 /// Makes a publisher for the writer of `cluster`. Nothing is sent yet.
@@ -27,6 +30,8 @@ pub fn connect(config: &RegistryConfig, cluster: &str, permit: Permit) -> Result
         Arc::new(ConsulPublisher::new(consul, cluster, permit)?)
     } else if let Some(zookeeper) = &spec.zookeeper {
         Arc::new(ZooKeeperPublisher::new(zookeeper, cluster, permit)?)
+    } else if let Some(nacos) = &spec.nacos {
+        Arc::new(NacosPublisher::new(nacos, cluster, permit)?)
     } else {
         return Err(ConnectError::BadUrl {
             field: "spec".to_owned(),
@@ -59,6 +64,7 @@ mod tests {
         let blocks = [
             ("zookeeper", serde_json::json!({ "address": "one:2181" })),
             ("consul", serde_json::json!({ "address": "http://one:8500" })),
+            ("nacos", serde_json::json!({ "addresses": ["one:8848"] })),
             (
                 "eureka",
                 serde_json::json!({ "urls": ["http://u:secret@one:8761/eureka"] }),

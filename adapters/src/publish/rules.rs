@@ -23,6 +23,11 @@ impl Losses {
             reason: reason.into(),
         });
     }
+
+    /// Those of a step before.
+    pub(super) fn join(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
 }
 
 /// A refusal.

@@ -44,7 +44,7 @@ use crate::{
 };
 
 mod nodes;
-mod shape;
+pub(super) mod shape;
 #[cfg(test)]
 mod tests;
 

@@ -43,7 +43,7 @@ const ADDED: [&str; 5] = [
     OVERRIDDEN,
 ];
 /// Without these nobody can call it.
-const ESSENTIAL: [&str; 8] = [
+pub(in crate::publish) const ESSENTIAL: [&str; 8] = [
     "interface",
     "group",
     "version",
@@ -58,12 +58,32 @@ type Parameters = BTreeMap<Arc<str>, Arc<str>>;
 
 /// What Dubbo's registry makes of a record.
 pub(super) fn shape(record: &Record, access: &Access) -> Result<Shaped, Unfit> {
+    let Provider {
+        key, record, losses, ..
+    } = provider(record, |interface| access.providers(interface).is_some())?;
+    Ok(rules::finish(key, record, losses))
+}
+
+/// A record as a provider of Dubbo's, whichever registry it is to stand in.
+pub(in crate::publish) struct Provider {
+    /// Service key and `scheme://host:port`.
+    pub(in crate::publish) key: Key,
+    /// With the parameters of its URL as metadata, without marks.
+    pub(in crate::publish) record: Record,
+    /// Dubbo's word for what is spoken on the port.
+    pub(in crate::publish) scheme: String,
+    /// What Dubbo cannot hold.
+    pub(in crate::publish) losses: Losses,
+}
+
+/// Makes a provider of a record. `is_free` refuses interfaces whose names mean something else in the registry.
+pub(in crate::publish) fn provider(record: &Record, is_free: impl Fn(&str) -> bool) -> Result<Provider, Unfit> {
     rules::name(&record.service)?;
     let host = rules::host(&record.instance.host)?;
     let mut losses = Losses::default();
     let mut record = record.clone();
     let is_dubbo = rules::is_dubbo(&record.instance.metadata);
-    let interface = interface(&record, access)?;
+    let interface = interface(&record, is_free)?;
     let (scheme, number) = address(&record, is_dubbo)?;
     let instance = &mut record.instance;
     if matches!(instance.host, Host::Ip(ip) if ip.is_ipv6()) {
@@ -128,11 +148,16 @@ pub(super) fn shape(record: &Record, access: &Access) -> Result<Shaped, Unfit> {
         id: instance.id.clone(),
     };
     record.service = service;
-    Ok(rules::finish(key, record, losses))
+    Ok(Provider {
+        key,
+        record,
+        scheme,
+        losses,
+    })
 }
 
 /// The interface: what the metadata says.
-fn interface(record: &Record, access: &Access) -> Result<String, Unfit> {
+fn interface(record: &Record, is_free: impl Fn(&str) -> bool) -> Result<String, Unfit> {
     let metadata = &record.instance.metadata;
     let Some(interface) = metadata.get("interface").filter(|interface| !interface.is_empty()) else {
         return Err(unfit(match metadata.get("dubbo.level") {
@@ -146,7 +171,7 @@ fn interface(record: &Record, access: &Access) -> Result<String, Unfit> {
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || "._$-".contains(c));
     let dots = interface.chars().all(|c| c == '.');
-    if !plain || dots || interface.len() > MAX_PLAIN || access.providers(interface).is_none() {
+    if !plain || dots || interface.len() > MAX_PLAIN || !is_free(interface) {
         return Err(unfit(format!("`{}` is no name of an interface", shown(interface))));
     }
     Ok(interface.to_string())
