@@ -213,7 +213,18 @@ impl Landfall {
 
     /// Kills it without a warning and starts it again in the same directory, on the same ports.
     pub async fn crash_and_restart(&mut self) {
+        self.crash();
+        self.restart();
+    }
+
+    /// Kills it without a warning.
+    pub fn crash(&mut self) {
         self.child.kill().expect("kill");
+        self.child.wait().expect("wait");
+    }
+
+    /// Waits for its end, and starts it again in the same directory, on the same ports.
+    pub fn restart(&mut self) {
         self.child.wait().expect("wait");
         let config = self.dir.path().join("config.yaml");
         self.child = spawn(

@@ -8,9 +8,9 @@
 //!
 //! # Why not by gRPC
 //!
-//! What a connection has registered goes with it, at once: a crash, a restart or a hand-over of the writer would take all
-//! copies away from applications whose instances are alive, until the next writer has put them again. What lives by
-//! beats stays for its lease ([`Times::lease`]), so the next writer adopts it and writes nothing. Nacos keeps this way in
+//! What a connection has registered goes with it, at once (by 2.2.4 within 0.6 s of a `kill -9`): a crash, a restart or
+//! a hand-over of the writer would take all copies away from applications whose instances are alive, until the next
+//! writer has put them again. What lives by beats stays for its lease ([`Times::lease`]), so the next writer adopts it and writes nothing. Nacos keeps this way in
 //! every version for clients without gRPC; all servers show its records to all clients alike.
 //!
 //! # What follows from it
