@@ -6,6 +6,7 @@ mod election;
 mod embedded;
 mod facade;
 mod h2;
+mod hessian;
 mod nacos;
 mod nacos_publish;
 mod outages;

@@ -6,7 +6,7 @@
 //! ground        config    codec    model                 model and codec use nothing; config uses model
 //! ```
 //!
-//! The tests stand outside: they use the binary, and adapters as a crate where they meet real registries.
+//! The tests stand outside: they use the binary, and adapters and codec as crates where they meet real ones.
 //! pingora is imported by `engine` alone. The rule counts for ordinary, build and test dependencies.
 
 use std::process::{Command, ExitCode};
@@ -88,8 +88,8 @@ fn forbidden(from: &str, to: &str) -> Option<&'static str> {
             (RUNS.contains(&to) || to == "landfall").then_some("what runs does not use each other; cli joins them")
         }
         // An election or a publisher is tried against a real registry as a user of the crate would.
-        "landfall-tests" => (!["landfall-adapters", "landfall-config"].contains(&to))
-            .then_some("it looks at the system from outside, or at adapters as a crate"),
+        "landfall-tests" => (!["landfall-adapters", "landfall-codec", "landfall-config"].contains(&to))
+            .then_some("it looks at the system from outside, or at adapters and codec as crates"),
         "xtask" => Some("it is no part of the system"),
         _ => Some("the crate is in no layer; name it in xtask's layers.rs and ARCHITECTURE.md"),
     }

@@ -27,6 +27,9 @@ DEBIAN_PACKAGE_OF = {"java": "openjdk-17-jdk-headless", "javac": "openjdk-17-jdk
 # Applications that are another main class of a module that is named after somebody else.
 MODULE_OF = {"caller3": "dubbo3", "caller27": "dubbo27"}
 
+# Programs that are run and end; they are no modules of the parent, so that a new one leaves the applications' builds as they are.
+TOOLS = ["hessian"]
+
 
 class Failed(Exception):
     """Something did not work; the text says what, for the person who asked."""
@@ -111,8 +114,13 @@ def _build_jvm(applications):
     say(f"building {', '.join(applications)} with Maven{first}…")
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="building-") as output:
         # The tests of the estate are the tests that use it, so there are none here to run.
-        _run(["mvn", "-q", "-B", "-f", str(HOME / "java" / "pom.xml"), f"-Destate.out={output}",
-              "-pl", ",".join(applications), "package"], HOME / "java")
+        modules = [application for application in applications if application not in TOOLS]
+        if modules:
+            _run(["mvn", "-q", "-B", "-f", str(HOME / "java" / "pom.xml"), f"-Destate.out={output}",
+                  "-pl", ",".join(modules), "package"], HOME / "java")
+        for tool in set(applications) - set(modules):
+            _run(["mvn", "-q", "-B", "-f", str(HOME / "java" / tool / "pom.xml"), f"-Destate.out={output}", "package"],
+                 HOME / "java")
         for application in applications:
             (Path(output) / application).rename(built(application))
 
