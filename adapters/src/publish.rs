@@ -13,7 +13,8 @@
 //!
 //! - Only records of our own are touched. Eureka, Consul and Nacos know them by an id that carries [`mark::TAG`], and
 //!   `remove` of one without it is refused before anything is sent; in ZooKeeper the id is an address, and they are
-//!   known by the marks in the node's name. What stands at the place of ours and is not ours is never removed.
+//!   known by the marks in the node's name. What stands at the place of ours and is not ours is never
+//!   removed: where another cluster's record may stand under the same key, the mark is read first.
 //! - Nothing is sent, renewals included, unless the [`Permit`] holds at that moment.
 //!
 //! Next on the path: [`mark`] says what a record carries, `publish/eureka.rs` and its siblings write it.
@@ -156,8 +157,8 @@ pub trait Publisher: Send + Sync + 'static {
     /// Writes each record, new or changed, and holds it from now on. One answer for each, in order.
     async fn put(&self, records: &[Shaped]) -> Vec<Result<(), WriteError>>;
 
-    /// Holds records that stand there already, written by an earlier run or an earlier writer, without writing
-    /// what needs no writing: only their leases are taken over.
+    /// Holds records that stand there already, written by an earlier run or another writer of the cluster, without
+    /// writing what needs no writing: only their leases are taken over. What was held in another form is held in this one.
     async fn adopt(&self, records: &[Shaped]);
 
     /// Removes records of ours and holds them no more. One that is not there is removed already. One answer
@@ -165,7 +166,8 @@ pub trait Publisher: Send + Sync + 'static {
     async fn remove(&self, keys: &[Key]) -> Vec<Result<(), WriteError>>;
 
     /// Holds these no more and sends nothing for them: under these keys stands the record of another cluster now,
-    /// which came by a shorter path. To renew, to restore or to remove it would be to fight over it.
+    /// which came by a shorter path. To renew, to restore or to remove it would be to fight over it. Where a registry
+    /// lets two records stand under one key, ours is removed.
     async fn disown(&self, keys: &[Key]);
 
     /// Holds nothing any more and sends nothing more, without removing anything: another writer takes over.

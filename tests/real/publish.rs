@@ -180,8 +180,8 @@ async fn a_record_in_a_real_eureka_lives_as_long_as_its_writer_and_is_called_by_
     ));
     let spec = config.spec.eureka.clone().expect("eureka");
     let make = || {
-        EurekaPublisher::with_lease(&spec, Permit::always(1), Duration::from_secs(1), Duration::from_secs(3))
-            .expect("a publisher")
+        let lease = (Duration::from_secs(1), Duration::from_secs(3));
+        EurekaPublisher::with_lease(&spec, "test", Permit::always(1), lease.0, lease.1).expect("a publisher")
     };
     let (followed, service) = (Followed::start(&config), Service::start("copied").await);
     let publisher = make();

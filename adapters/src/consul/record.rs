@@ -124,18 +124,22 @@ pub(super) fn listing(body: &[u8], scope: &Scope) -> Result<Listing, String> {
     })
 }
 
-/// `/v1/health/service/:name`: an entry that is not understood is set aside, its siblings live.
+/// `/v1/health/service/:name`: an entry that is not understood is set aside, its siblings live. Consul answers for every
+/// name that differs by case alone (its index is in lower case); those entries are another service's.
 pub(super) fn health(service: &Arc<str>, body: &[u8], scope: &Scope) -> Result<Health, String> {
     let entries: Vec<&RawValue> = serde_json::from_slice(body)
         .map_err(|error| format!("/v1/health/service/{service} is not a list of entries: {error}"))?;
-    let (mut instances, mut quarantined, mut machinery) = (Vec::new(), Vec::new(), 0);
+    let (mut instances, mut quarantined, mut machinery, mut twins) = (Vec::new(), Vec::new(), 0, 0);
     let (mut read, mut named, mut nameless) = (BTreeSet::new(), BTreeSet::new(), false);
     for (position, raw) in entries.iter().enumerate() {
         let mut id = None;
         let parsed = serde_json::from_str::<Entry>(raw.get()).map_err(|error| error.to_string());
         let parsed = parsed.and_then(|entry| {
             id = Some(entry.id());
-            if !entry.service.kind.is_empty() {
+            if entry.service.name.as_deref().is_some_and(|name| name != &**service) {
+                twins += 1;
+                Ok(None)
+            } else if !entry.service.kind.is_empty() {
                 machinery += 1;
                 Ok(None)
             } else if scope.tags.iter().all(|tag| entry.service.tags.contains(tag)) {
@@ -165,7 +169,7 @@ pub(super) fn health(service: &Arc<str>, body: &[u8], scope: &Scope) -> Result<H
     }
     // Consul promises no order, and a new order is no change.
     instances.sort_by(|a, b| a.id.cmp(&b.id));
-    let reading = if machinery > 0 && machinery == entries.len() {
+    let reading = if machinery > 0 && machinery + twins == entries.len() {
         Reading::Machinery
     } else {
         Reading::Service { instances, quarantined }
@@ -254,6 +258,8 @@ struct Node {
 struct Service {
     #[serde(rename = "ID")]
     id: String,
+    #[serde(rename = "Service", default)]
+    name: Option<String>,
     #[serde(default, deserialize_with = "null_is_default")]
     kind: String,
     #[serde(default, deserialize_with = "null_is_default")]

@@ -279,6 +279,18 @@ fn a_node_has_an_id_for_one_service_whatever_the_names_case() {
 }
 
 #[test]
+fn what_consul_answers_of_a_name_in_another_case_is_another_services() {
+    let twin = entry(json!({"ID": "twin-1", "Service": "Orders"}), json!([]));
+    let (instances, quarantined) = read(&[twin.clone(), entry(json!({}), json!([]))], &scope(&[]));
+    let ids: Vec<&str> = instances.iter().map(|instance| &*instance.id).collect();
+    assert_eq!((ids, quarantined), (vec!["n1/orders-1"], vec![]));
+    let body = serde_json::to_vec(&[twin]).unwrap();
+    let alone = health(&"orders".into(), &body, &scope(&[])).unwrap();
+    assert!(alone.reading.is_nothing(), "only the twin is left");
+    assert_eq!(alone.named.len(), 1, "nothing of the answer is missing");
+}
+
+#[test]
 fn with_tags_asked_for_an_instance_has_them_all() {
     let entries = [
         entry(json!({"ID": "a", "Tags": ["v1", "public"]}), json!([])),

@@ -25,7 +25,7 @@ pub fn can_be_written(spec: &RegistrySpec) -> bool {
 pub fn connect(config: &RegistryConfig, cluster: &str, permit: Permit) -> Result<Arc<dyn Publisher>, ConnectError> {
     let spec = &config.spec.with_secrets_under(&config.base);
     Ok(if let Some(eureka) = &spec.eureka {
-        Arc::new(EurekaPublisher::new(eureka, permit)?)
+        Arc::new(EurekaPublisher::new(eureka, cluster, permit)?)
     } else if let Some(consul) = &spec.consul {
         Arc::new(ConsulPublisher::new(consul, cluster, permit)?)
     } else if let Some(zookeeper) = &spec.zookeeper {

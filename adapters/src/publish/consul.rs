@@ -214,10 +214,8 @@ impl Publisher for ConsulPublisher {
 
     async fn adopt(&self, records: &[Shaped]) {
         self.keep_from_now_on();
-        let mut held = self.core.held();
-        for record in records {
-            held.entry(record.key.clone()).or_insert_with(|| record.clone());
-        }
+        let records = records.iter().map(|record| (record.key.clone(), record.clone()));
+        self.core.held().extend(records);
     }
 
     async fn remove(&self, keys: &[Key]) -> Vec<Result<(), WriteError>> {

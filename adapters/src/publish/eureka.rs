@@ -3,7 +3,7 @@
 //! ```text
 //! put ──▶ register (JSON) ──▶ read back if it was not held ──▶ held ──▶ renewals, a task of its own:
 //! adopt ────────────────────────────────────────────────────▶ held      each record once an interval, spread over it
-//! remove ─▶ no longer held ─▶ cancel                                     404 ─▶ register again: a restore
+//! remove ─▶ no longer held ─▶ whose is it? ─▶ cancel                     404 ─▶ whose is it? ─▶ register again: a restore
 //! ```
 //!
 //! - **Leases**: 30 s between renewals, 90 s of life, as every client has it (a server forgets after about twice the
@@ -13,6 +13,8 @@
 //!   past it.
 //! - **Status**: a server lets nobody change UP into OUT_OF_SERVICE, or back, by registering (eureka-core's rule
 //!   "keep the existing lease's status"), so such a change goes through DOWN. An operator's override stays.
+//! - **Whose it is**: clusters that share a Eureka write one origin under one id, and who writes last has it. So a record
+//!   is read before it is cancelled or restored; one with another cluster's mark is left alone.
 //! - Operations on one record never overlap: a renewal cannot bring back what is just being removed.
 //!
 //! Next on the path: `shape`, `send`.
@@ -65,6 +67,7 @@ pub struct EurekaPublisher {
 
 struct Core {
     sender: Sender,
+    cluster: String,
     lease: LeaseInfo,
     held: Mutex<BTreeMap<Key, Held>>,
     turns: [tokio::sync::Mutex<()>; 64],
@@ -87,8 +90,8 @@ impl EurekaPublisher {
     ///
     /// # Errors
     /// As [`Servers::new`].
-    pub fn new(spec: &EurekaSpec, permit: Permit) -> Result<Self, ConnectError> {
-        Self::with_lease(spec, permit, Duration::from_secs(30), Duration::from_secs(90))
+    pub fn new(spec: &EurekaSpec, cluster: &str, permit: Permit) -> Result<Self, ConnectError> {
+        Self::with_lease(spec, cluster, permit, Duration::from_secs(30), Duration::from_secs(90))
     }
 
     /// With other times than Eureka's usual ones, both in whole seconds and at least 1 s.
@@ -97,6 +100,7 @@ impl EurekaPublisher {
     /// As [`Servers::new`].
     pub fn with_lease(
         spec: &EurekaSpec,
+        cluster: &str,
         permit: Permit,
         renewal: Duration,
         duration: Duration,
@@ -110,6 +114,7 @@ impl EurekaPublisher {
         Ok(Self {
             core: Arc::new(Core {
                 sender: Sender::new(Servers::new(spec)?, permit),
+                cluster: cluster.to_owned(),
                 lease,
                 held: Mutex::default(),
                 turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
@@ -159,11 +164,20 @@ impl Publisher for EurekaPublisher {
         let interval = self.core.interval();
         let mut held = self.core.held();
         for record in records {
-            held.entry(record.key.clone()).or_insert_with(|| Held {
-                info: wire(record, self.core.lease),
+            let info = wire(record, self.core.lease);
+            let digest = |info: &InstanceInfo| info.metadata.get(mark::DIGEST).cloned();
+            if held
+                .get(&record.key)
+                .is_some_and(|known| digest(&known.info) == digest(&info))
+            {
+                continue;
+            }
+            let adopted = Held {
+                info,
                 dirty: None,
                 due: Instant::now() + interval.mul_f64(fastrand::f64()),
-            });
+            };
+            held.insert(record.key.clone(), adopted);
         }
         drop(held);
         self.core.wake.notify_one();
@@ -288,16 +302,38 @@ impl Core {
         let _turn = self.turn(key).await;
         self.held().remove(key);
         let app = key.service.to_uppercase();
-        let result = match self.sender.send(Method::DELETE, &path(&app, &key.id), None).await {
-            Ok(answer) if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND => Ok(()),
-            Ok(answer) => Err(unavailable(&answer, "cancelling")),
-            Err(error) => Err(error),
+        let done = async {
+            if self.is_of_another(&app, &key.id).await? {
+                return Ok(false);
+            }
+            let answer = self.sender.send(Method::DELETE, &path(&app, &key.id), None).await?;
+            match answer.status {
+                status if status.is_success() || status == StatusCode::NOT_FOUND => Ok(true),
+                _ => Err(unavailable(&answer, "cancelling")),
+            }
         };
-        match result {
-            Ok(()) => Counts::one(&self.counts.removes),
+        let result: Result<bool, WriteError> = done.await;
+        match &result {
+            Ok(true) => Counts::one(&self.counts.removes),
+            Ok(false) | Err(WriteError::NotPermitted) => {}
             Err(_) => Counts::one(&self.counts.failures),
         }
-        result
+        result.map(drop)
+    }
+
+    /// Whether the record that stands there bears another cluster's mark. One that is not there, or bears none any
+    /// more, is nobody else's: its id is ours.
+    async fn is_of_another(&self, app: &str, id: &str) -> Result<bool, WriteError> {
+        let answer = self.sender.send(Method::GET, &path(app, id), None).await?;
+        match answer.status {
+            StatusCode::OK => {
+                let stored = read::instance(&answer.body, Format::Json).ok();
+                let writer = stored.and_then(|mut stored| stored.metadata.remove(mark::CLUSTER));
+                Ok(writer.is_some_and(|writer| writer != self.cluster))
+            }
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(unavailable(&answer, "reading")),
+        }
     }
 
     /// Renews one lease, or registers what has been lost. Returns whether it had been.
@@ -316,6 +352,11 @@ impl Core {
         match answer.status {
             status if status.is_success() => {
                 Counts::one(&self.counts.renewals);
+                Ok(false)
+            }
+            // Lost, or another cluster has written it with an older clock.
+            StatusCode::NOT_FOUND if self.is_of_another(&held.info.app, &held.info.instance_id).await? => {
+                self.held().remove(key);
                 Ok(false)
             }
             StatusCode::NOT_FOUND => {

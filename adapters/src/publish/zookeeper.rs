@@ -72,6 +72,8 @@ struct Core {
     cluster: String,
     permit: Permit,
     held: Mutex<BTreeMap<Key, Held>>,
+    /// Keys under which another cluster's record stands: our own nodes beside it go.
+    disowned: Mutex<BTreeSet<Key>>,
     /// The session, while there is one.
     client: watch::Sender<Option<Client>>,
     /// Why there is none.
@@ -101,6 +103,7 @@ impl ZooKeeperPublisher {
                 cluster: cluster.to_owned(),
                 permit,
                 held: Mutex::default(),
+                disowned: Mutex::default(),
                 client: watch::Sender::new(None),
                 trouble: Mutex::default(),
                 turn: tokio::sync::Mutex::default(),
@@ -164,8 +167,9 @@ impl Publisher for ZooKeeperPublisher {
         self.keep_from_now_on();
         let mut held = self.core.held();
         for record in records {
-            if let Some(path) = self.core.path(record) {
-                held.entry(record.key.clone()).or_insert(Held { path, session: None });
+            let Some(path) = self.core.path(record) else { continue };
+            if held.get(&record.key).is_none_or(|known| known.path != path) {
+                held.insert(record.key.clone(), Held { path, session: None });
             }
         }
         drop(held);
@@ -190,13 +194,18 @@ impl Publisher for ZooKeeperPublisher {
     }
 
     async fn disown(&self, keys: &[Key]) {
+        self.keep_from_now_on();
         let _turn = self.core.turn.lock().await;
         let mut held = self.core.held();
         keys.iter().for_each(|key| drop(held.remove(key)));
+        drop(held);
+        self.core.disowned().extend(keys.iter().cloned());
+        self.core.wake.notify_one();
     }
 
     async fn release(&self) {
         self.core.held().clear();
+        self.core.disowned().clear();
     }
 
     fn figures(&self) -> Figures {
@@ -210,6 +219,10 @@ type Folders = BTreeMap<String, Result<Vec<String>, WriteError>>;
 impl Core {
     fn held(&self) -> MutexGuard<'_, BTreeMap<Key, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn disowned(&self) -> MutexGuard<'_, BTreeSet<Key>> {
+        self.disowned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn folder(&self, key: &Key) -> Option<String> {
@@ -360,11 +373,46 @@ impl Core {
         }
     }
 
+    /// Deletes nodes of ours that stand beside another cluster's. Returns whether all are gone.
+    async fn make_way(&self, nodes: &Nodes<'_>) -> bool {
+        let keys = {
+            let held = self.held();
+            let mut disowned = self.disowned();
+            disowned.retain(|key| !held.contains_key(key));
+            disowned.clone()
+        };
+        if keys.is_empty() {
+            return true;
+        }
+        let folders = self
+            .read(nodes, keys.iter().filter_map(|key| self.folder(key)).collect())
+            .await;
+        let mut all = true;
+        for key in keys {
+            let is_read = self
+                .folder(&key)
+                .is_none_or(|folder| folders.get(&folder).is_some_and(Result::is_ok));
+            let mut done = is_read;
+            for node in self.stale(&folders, &key, "") {
+                if !self.permit.holds() {
+                    return false;
+                }
+                done &= nodes.delete(&node).await.is_ok();
+            }
+            if done {
+                self.disowned().remove(&key);
+            }
+            all &= done;
+        }
+        all
+    }
+
     /// Establishes in this session what is held and not yet of it. Returns whether all could be.
     async fn settle(&self, client: &Client) -> bool {
         let _turn = self.turn.lock().await;
         let session = client.session_id().0;
         let nodes = self.nodes(client);
+        let made_way = self.make_way(&nodes).await;
         let due: Vec<(Key, Held)> = {
             let held = self.held();
             let others = held.iter().filter(|(_, held)| held.session != Some(session));
@@ -400,7 +448,7 @@ impl Core {
             })
             .collect();
         let done: Vec<bool> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
-        done.into_iter().all(|done| done)
+        made_way && done.into_iter().all(|done| done)
     }
 
     /// Finds what somebody has deleted.

@@ -185,6 +185,11 @@ impl Ground<'_> {
             plan.retained.extend(there.and_then(|there| self.retained(key, &there)));
             return;
         }
+        if is_there && self.memory.contested.contains(key) {
+            plan.held.push(held(HeldWhy::Contested, self.contested()));
+            plan.retained.extend(there.and_then(|there| self.retained(key, &there)));
+            return;
+        }
         if self.view().is_none_or(|view| view.caught_up.is_none()) {
             let reason = format!(
                 "`{}` has not caught up, so the record may be there already",
@@ -258,6 +263,11 @@ impl Ground<'_> {
                 plan.held.push(held(HeldWhy::TargetNotReady, reason));
                 continue;
             }
+            if self.memory.contested.contains(&key) {
+                plan.retained.extend(retained);
+                plan.held.push(held(HeldWhy::Contested, self.contested()));
+                continue;
+            }
             match self.verdict(&there, moved.contains(&there.origin)) {
                 Verdict::Configured(reason, waits) => {
                     plan.removals.push(removal(reason, waits));
@@ -287,6 +297,14 @@ impl Ground<'_> {
             }
         }
         plan.removals.sort_by(|a, b| a.key.cmp(&b.key));
+    }
+
+    fn contested(&self) -> String {
+        format!(
+            "another process writes as the cluster `{}` and undoes it each time: give every process the same documents \
+             and `--elect-in`, or another `--cluster`",
+            self.input.cluster
+        )
     }
 
     /// What is kept alive of a record that stays as it is seen.

@@ -199,6 +199,8 @@ pub enum HeldWhy {
     Rejected,
     /// Nothing can be written into the target.
     NoPublisher,
+    /// What we do to the record is undone again and again: another process writes as our cluster, too.
+    Contested,
 }
 
 /// What is to be done and waits.

@@ -31,6 +31,10 @@ use crate::publish::{Key, Permit, Publisher, Shaped, WriteError};
 
 /// Most records in one call.
 const BATCH: usize = 100;
+/// So often a change or removal is undone by somebody else before it is given up.
+const UNDONE: u32 = 3;
+/// Within this time of each other. Longer than it takes until a write that nobody sees is repeated.
+const UNDONE_WITHIN: Duration = Duration::from_secs(300);
 /// How often it is looked whether this process may write.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 
@@ -73,11 +77,22 @@ pub(super) struct Page {
     pub count: u64,
     /// Writes by count, with the digest of what was put.
     done: BTreeMap<Key, (u64, Option<Arc<str>>)>,
+    /// What was done last to each record, and how often in a row although it had been done.
+    repeated: BTreeMap<Key, Repeated>,
+    /// Since when records are given up because what is done to them does not stay.
+    pub contested: BTreeMap<Key, Instant>,
     /// Waiting writes that were applied by hand.
     pub approved: BTreeSet<(Key, Option<Arc<str>>)>,
     /// The ledger differs from that on disk.
     pub is_dirty: bool,
     pub status: TargetStatus,
+}
+
+/// The last thing that was done to a record.
+struct Repeated {
+    digest: Option<Arc<str>>,
+    times: u32,
+    at: Instant,
 }
 
 impl Book {
@@ -90,6 +105,26 @@ impl Page {
     /// Forgets what every plan to come knows.
     pub fn planned(&mut self, as_of: u64) {
         self.done.retain(|_, (count, _)| *count > as_of);
+        self.repeated.retain(|_, last| last.at.elapsed() < UNDONE_WITHIN);
+    }
+
+    /// A record of ours that is changed back, or comes again after it was removed, has another writer: nobody else may
+    /// write with our cluster's mark. One that vanishes is no sign of it: registries lose records.
+    fn note_repetition(&mut self, op: &Op) {
+        let was_undone = match op {
+            Op::Put(write) => write.was.is_some(),
+            Op::Remove(_) => true,
+        };
+        let (key, digest) = (op.key().clone(), op.digest());
+        let last = self.repeated.get(&key);
+        let last = last.filter(|last| was_undone && last.digest == digest && last.at.elapsed() < UNDONE_WITHIN);
+        let times = last.map_or(0, |last| last.times + 1);
+        if times >= UNDONE {
+            warn!(service = %key.service, id = %key.id, "somebody else writes this record, too, and in our cluster's name; it is left alone");
+            self.contested.insert(key.clone(), Instant::now());
+        }
+        let at = Instant::now();
+        self.repeated.insert(key, Repeated { digest, times, at });
     }
 
     fn is_done(&self, op: &Op, as_of: u64) -> bool {
@@ -99,6 +134,7 @@ impl Page {
 
     fn did(&mut self, op: &Op) {
         self.count += 1;
+        self.note_repetition(op);
         let key = op.key().clone();
         self.done.insert(key.clone(), (self.count, op.digest()));
         self.approved.remove(&(key.clone(), op.digest()));

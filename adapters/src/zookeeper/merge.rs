@@ -8,11 +8,14 @@
 //!
 //! Of several claims to one instance (host, port, protocol, service key) a native one wins over a copy
 //! that Landfall wrote, then the application level, then the younger node: a provider that was killed and started
-//! again is registered twice until its old session ends.
+//! again is registered twice until its old session ends. Of copies that several clusters wrote that one is seen which is
+//! to stay by `sync`'s rule (shortest path, then smallest path, then smallest cluster id), so that each writer sees
+//! the same one, and the other one makes way.
 //!
 //! Next on the path: the supervisor takes the reports.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::SystemTime,
@@ -218,8 +221,19 @@ fn joined<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Instance> {
 }
 
 /// The higher is believed. The node's name makes the order total, so that equal trees read equal.
-fn rank(claim: &Claim) -> (bool, Level, Option<SystemTime>, &str) {
-    (is_native(claim), claim.level, claim.instance.changed, &claim.from)
+fn rank(claim: &Claim) -> (bool, Level, Reverse<Way<'_>>, Option<SystemTime>, &str) {
+    let way = Reverse(way(claim));
+    (is_native(claim), claim.level, way, claim.instance.changed, &claim.from)
+}
+
+/// Length of the path, path, and cluster of a copy; equal for whatever is none.
+type Way<'a> = (usize, Option<&'a str>, Option<&'a str>);
+
+fn way(claim: &Claim) -> Way<'_> {
+    let get = |key: &str| claim.instance.metadata.get(key).map(|value| &**value);
+    let path = get(mark::PATH);
+    let length = path.map_or(0, |path| path.split(',').count());
+    (length, path, get(mark::CLUSTER))
 }
 
 /// Whether it is nobody's copy. A copy beside its native one is younger as a rule, and must not hide it.

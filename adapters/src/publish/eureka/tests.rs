@@ -23,7 +23,7 @@ use crate::{
 fn publisher_at(address: &str, permit: Permit) -> EurekaPublisher {
     let spec = serde_json::json!({ "urls": [format!("http://{address}/eureka")] });
     let spec: EurekaSpec = serde_json::from_value(spec).unwrap();
-    EurekaPublisher::with_lease(&spec, permit, Duration::from_secs(1), Duration::from_secs(3)).unwrap()
+    EurekaPublisher::with_lease(&spec, "c1", permit, Duration::from_secs(1), Duration::from_secs(3)).unwrap()
 }
 
 fn publisher() -> EurekaPublisher {
@@ -425,6 +425,57 @@ async fn what_is_not_ours_is_never_cancelled() {
 }
 
 #[tokio::test]
+async fn a_record_that_another_cluster_has_written_over_ours_is_neither_cancelled_nor_restored() {
+    let server = Server::start().await;
+    let publisher = publisher_at(&server.address.to_string(), Permit::always(1));
+    let ours = with_status(Status::Up);
+    assert_eq!(publisher.put(std::slice::from_ref(&ours)).await, [Ok(())]);
+    let mut record = orders();
+    record.mark.cluster = "c2".into();
+    let theirs = shaped(&record);
+    assert_eq!(theirs.key, ours.key);
+    let held = server
+        .book
+        .read(|book| book.instance(&ours.key.service, &ours.key.id).cloned());
+    let ours_dirty = held.and_then(|info| info.last_dirty).unwrap();
+    // By a clock that is behind: Eureka says 404 to our renewals, as if the record were lost.
+    let over = || {
+        let mut info = wire(&theirs, LeaseInfo::default());
+        info.last_dirty = Some(ours_dirty - 3_600_000);
+        server.book.write(|book, now| {
+            let _ = book.cancel(&ours.key.service, &ours.key.id, now);
+            book.register("orders", info, now)
+        })
+    };
+    over().unwrap();
+    eventually("it is let go", || publisher.figures().held == 0).await;
+    assert_eq!((publisher.figures().restores, server.asked("POST")), (0, 1));
+
+    publisher.adopt(std::slice::from_ref(&ours)).await;
+    assert_eq!(publisher.remove(std::slice::from_ref(&ours.key)).await, [Ok(())]);
+    assert_eq!((publisher.figures().removes, server.asked("DELETE")), (0, 0));
+    assert_eq!(server.status(&theirs), Some(Status::Up));
+}
+
+#[tokio::test]
+async fn what_another_writer_of_the_cluster_has_changed_is_restored_as_it_was_changed() {
+    let server = Server::start().await;
+    let publisher = publisher_at(&server.address.to_string(), Permit::always(1));
+    let (up, down) = (with_status(Status::Up), with_status(Status::Down));
+    assert_eq!(publisher.put(std::slice::from_ref(&up)).await, [Ok(())]);
+    let other = publisher_at(&server.address.to_string(), Permit::always(1));
+    assert_eq!(other.put(std::slice::from_ref(&down)).await, [Ok(())]);
+    other.release().await;
+    publisher.adopt(std::slice::from_ref(&down)).await;
+    server
+        .book
+        .write(|book, now| book.cancel(&up.key.service, &up.key.id, now))
+        .unwrap();
+    eventually("it is restored", || publisher.figures().restores == 1).await;
+    assert_eq!(server.status(&down), Some(Status::Down));
+}
+
+#[tokio::test]
 async fn another_server_takes_over_and_errors_are_told_apart() {
     let server = Server::start().await;
     let urls = [
@@ -432,7 +483,7 @@ async fn another_server_takes_over_and_errors_are_told_apart() {
         format!("http://u:secret@{}/eureka", server.address),
     ];
     let spec: EurekaSpec = serde_json::from_value(serde_json::json!({ "urls": urls })).unwrap();
-    let publisher = EurekaPublisher::new(&spec, Permit::always(1)).unwrap();
+    let publisher = EurekaPublisher::new(&spec, "c1", Permit::always(1)).unwrap();
     let up = [with_status(Status::Up)];
     assert_eq!(publisher.put(&up).await, [Ok(())]);
     for (code, expected) in [

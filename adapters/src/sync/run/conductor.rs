@@ -30,6 +30,8 @@ use crate::{
 const CONFIRM: Duration = Duration::from_secs(10);
 /// A write that is not seen after this long is planned again. Longer than Eureka's caches and polls together.
 const UNSEEN: Duration = Duration::from_secs(120);
+/// A record that another process puts back each time is left alone for this long.
+const CONTESTED: Duration = Duration::from_secs(600);
 /// A publisher that could not be made is tried again this often.
 const RETRY: Duration = Duration::from_secs(15);
 /// Ledgers that have changed are written this often.
@@ -161,6 +163,9 @@ impl Conductor {
                 },
                 changed = self.world.changed(), if has_world => {
                     has_world = changed.is_ok();
+                    // At once: by the time of the next plan somebody else may have undone what we wrote.
+                    let world = self.world.borrow_and_update().clone();
+                    self.note_seen(&world);
                     self.plan_soon();
                 }
                 _ = self.done.1.recv() => self.plan_soon(),
@@ -194,6 +199,9 @@ impl Conductor {
         if self.syncs != syncs {
             self.planner = Some(Planner::new(&syncs));
             self.mass.clear();
+            for running in self.targets.values() {
+                running.book.page().contested.clear();
+            }
         }
         self.syncs = syncs;
         self.registries = registries;
@@ -401,10 +409,9 @@ impl Conductor {
             .collect()
     }
 
-    /// What is remembered of each target, cleared of what is seen by now, and how much was done by then.
-    fn memories(&mut self, world: &World) -> (BTreeMap<RegistryName, Memory>, BTreeMap<RegistryName, u64>) {
+    /// Clears what is remembered of each target of writes that are seen by now.
+    fn note_seen(&self, world: &World) {
         let now = Instant::now();
-        let (mut memories, mut counts) = (BTreeMap::new(), BTreeMap::new());
         for (name, running) in &self.targets {
             let mut page = running.book.page();
             let page = &mut *page;
@@ -435,6 +442,20 @@ impl Conductor {
                 }
                 waits
             });
+        }
+    }
+
+    /// What is remembered of each target, cleared of what is seen by now, and how much was done by then.
+    fn memories(&mut self, world: &World) -> (BTreeMap<RegistryName, Memory>, BTreeMap<RegistryName, u64>) {
+        self.note_seen(world);
+        let now = Instant::now();
+        let (mut memories, mut counts) = (BTreeMap::new(), BTreeMap::new());
+        for (name, running) in &self.targets {
+            let mut page = running.book.page();
+            let page = &mut *page;
+            let memory = &mut page.memory;
+            page.contested.retain(|_, since| now.duration_since(*since) < CONTESTED);
+            memory.contested = page.contested.keys().cloned().collect();
             let confirmed = self.mass.get(name).into_iter().flatten();
             memory.confirmed = confirmed
                 .filter(|(_, since)| now.duration_since(**since) >= CONFIRM)

@@ -455,6 +455,51 @@ async fn a_refused_record_is_listed_its_siblings_are_written_and_it_is_not_tried
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_process_of_the_cluster_undoes_each_time_is_left_alone_and_said() {
+    let estate = Estate::new(&["a", "b", "c"]);
+    estate.natives("a", 4, "1");
+    let writer = estate.start(fan_out(), Permit::always(1), None).await;
+    estate.until("all", |e| e.count("b") == 4 && e.count("c") == 4).await;
+    // The same cluster with documents that want nothing in `c`, and something else in `b`.
+    let other = vec![
+        sync(
+            "s",
+            json!({ "from": ["a"], "to": ["b"], "labels": { "set": { "team": "x" } } }),
+        ),
+        sync(
+            "t",
+            json!({ "from": ["a"], "to": ["c"], "services": { "exclude": ["*"] } }),
+        ),
+    ];
+    let rival = estate.start(other, Permit::always(1), None).await;
+    let contested = |sync: &RegistrySync, target: &str| {
+        let plan = sync.plan();
+        let held = plan.targets[&name(target)].held.iter();
+        held.filter(|held| held.why == HeldWhy::Contested).count()
+    };
+    estate
+        .until("the removals are given up", |_| contested(&rival, "c") == 4)
+        .await;
+    estate
+        .until("the changes are given up by one of them", |_| {
+            contested(&rival, "b") + contested(&writer, "b") >= 4
+        })
+        .await;
+    let count = |target: &str| {
+        let target = estate.target(target);
+        target.puts.lock().unwrap().len() + target.removed.lock().unwrap().len()
+    };
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let before = (count("b"), count("c"));
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!((count("b"), count("c")), before, "nobody writes any more");
+    assert_eq!((estate.count("b"), estate.count("c")), (4, 4), "nothing is lost");
+    // New documents are a new beginning.
+    rival.set(fan_out(), Vec::new()).await;
+    assert_eq!(contested(&rival, "c"), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_registry_that_is_no_target_any_more_is_cleared_of_our_records() {
     let estate = Estate::new(&["a", "b", "c"]);
     estate.natives("a", 5, "1");

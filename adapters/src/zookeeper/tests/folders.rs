@@ -599,6 +599,36 @@ fn a_copy_of_ours_never_hides_a_native_provider_nor_marks_it() {
 }
 
 #[test]
+fn of_two_clusters_copies_that_one_is_seen_which_is_to_stay_however_old_it_is() {
+    let copy = |cluster: &str, path: &str| {
+        format!(
+            "dubbo://h:1/org.x.Svc?landfall-cluster={cluster}&landfall-epoch=1&landfall-origin=a/org.x.Svc/h&landfall-path={path}"
+        )
+    };
+    for (stays, goes) in [
+        (copy("alpha", "a"), copy("beta", "a")),
+        (copy("beta", "a"), copy("alpha", "a,b")),
+        (copy("beta", "a,b"), copy("alpha", "a,c")),
+    ] {
+        for order in [[&*stays, &*goes], [&*goes, &*stays]] {
+            let mut merge = Merge::default();
+            merge.put(Folder::Interface(SVC.to_owned()), providers(&order));
+            let mut believed = Believed::default();
+            believed.take(merge.drain());
+            let [instance] = &believed.0[SVC][..] else {
+                panic!("{:?}", believed.0);
+            };
+            let (_, expected) = provider(&stays);
+            assert_eq!(
+                instance.metadata.get("landfall-cluster"),
+                expected.metadata.get("landfall-cluster"),
+                "{order:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_change_is_dated_by_the_node_that_made_it_and_a_removal_by_nothing() {
     let mut merge = Merge::default();
     let dated = |merge: &mut Merge, urls: &[&str]| {
