@@ -14,7 +14,7 @@ pub(super) fn between(registries: &[&str]) -> String {
 }
 
 /// Asks an application until it answers 200 with `expected` in its body.
-async fn answered(url: &str, expected: &str) {
+pub(super) async fn answered(url: &str, expected: &str) {
     eventually(&format!("{url} answers with `{expected}`"), || async {
         let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
         let status = answer.status();

@@ -117,6 +117,8 @@ nacos.core.auth.plugin.nacos.token.expire.seconds={part.environment.get("TOKEN_S
 nacos.core.auth.plugin.nacos.token.secret.key=bGFuZGZhbGwtZXN0YXRlLWxhbmRmYWxsLWVzdGF0ZS1rZXk=
 nacos.core.protocol.raft.data.core_thread_num=2
 nacos.core.protocol.raft.data.cli_service_thread_num=1
+# Making its database takes longer than the usual 3 s on a busy machine; then the server would end.
+db.pool.config.connectionTimeout=60000
 management.metrics.export.elastic.enabled=false
 management.metrics.export.influx.enabled=false
 spring.jmx.enabled=false
