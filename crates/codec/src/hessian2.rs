@@ -24,7 +24,9 @@
 mod cursor;
 mod decode;
 pub mod encode;
+mod encoder;
 mod error;
+mod nested;
 mod skip;
 mod text;
 mod value;
@@ -34,7 +36,7 @@ mod walk;
 mod tests;
 
 pub use decode::{Decoder, decode};
-pub use encode::{EncodeError, Encoder};
+pub use encoder::{EncodeError, Encoder};
 pub use error::{Error, Limits};
 pub use skip::{Glimpse, Skipper, class_at};
 pub use text::JavaString;

@@ -14,6 +14,7 @@
 use super::{
     cursor::{Cursor, is_int, is_string},
     error::{Error, Limits},
+    nested::{Nested, Open},
 };
 
 /// A value that is not a container, a string or a binary.
@@ -51,15 +52,6 @@ pub(crate) trait Sink {
     fn object(&mut self, at: usize, class: usize) -> Result<(), Error>;
     /// The container begun last is complete.
     fn end(&mut self);
-}
-
-/// What a container waits for.
-#[derive(Debug, Clone, Copy)]
-enum Open {
-    Values(usize),
-    UntilEnd,
-    Key,
-    MapValue,
 }
 
 /// What the values of one body share.
@@ -328,60 +320,5 @@ impl<'a> Walk<'a> {
         }
         self.classes.push(fields as u32);
         Ok(())
-    }
-}
-
-const INLINE: usize = 16;
-
-/// The containers that are open. What ordinary calls need is in place; only deep nesting allocates.
-#[derive(Debug, Clone)]
-struct Nested {
-    shallow: [Open; INLINE],
-    deep: Vec<Open>,
-    count: usize,
-}
-
-impl Default for Nested {
-    fn default() -> Self {
-        Self {
-            shallow: [Open::UntilEnd; INLINE],
-            deep: Vec::new(),
-            count: 0,
-        }
-    }
-}
-
-impl Nested {
-    fn len(&self) -> usize {
-        self.count
-    }
-
-    fn clear(&mut self) {
-        self.count = 0;
-        self.deep.clear();
-    }
-
-    fn top(&mut self) -> Option<&mut Open> {
-        let last = self.count.checked_sub(1)?;
-        if last < INLINE {
-            self.shallow.get_mut(last)
-        } else {
-            self.deep.last_mut()
-        }
-    }
-
-    fn push(&mut self, open: Open) {
-        match self.shallow.get_mut(self.count) {
-            Some(place) => *place = open,
-            None => self.deep.push(open),
-        }
-        self.count += 1;
-    }
-
-    fn pop(&mut self) {
-        if self.count > INLINE {
-            self.deep.pop();
-        }
-        self.count = self.count.saturating_sub(1);
     }
 }
