@@ -1,6 +1,8 @@
 package dev.landfall.estate;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.util.Map;
+import org.springframework.beans.factory.annotation.Value;
 import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
 import org.springframework.cloud.openfeign.EnableFeignClients;
@@ -25,9 +27,18 @@ public class Market {
     @RestController
     static class MarketController {
         private final CalledClient called;
+        private final Map<String, String> self;
 
-        MarketController(CalledClient called) {
+        MarketController(CalledClient called, @Value("${spring.application.name}") String service,
+                         @Value("${NAME:market}") String instance) {
             this.called = called;
+            this.self = Map.of("service", service, "instance", instance);
+        }
+
+        /** So that a market can be the service that another one calls. */
+        @GetMapping("/orders")
+        Map<String, String> orders() {
+            return self;
         }
 
         @GetMapping("/market/orders")
