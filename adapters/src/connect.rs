@@ -15,6 +15,7 @@ use crate::{
     consul::Consul,
     embedded::Embedded,
     eureka::{Eureka, servers::without_login},
+    facade::traffic::Board,
     file::FileRegistry,
     nacos::Nacos,
     static_::StaticRegistry,
@@ -23,11 +24,15 @@ use crate::{
 
 /// Makes a registry. Nothing is asked of it yet, but addresses it listens on are taken. One of our own keeps nothing.
 pub fn connect(config: &RegistryConfig) -> Result<Arc<dyn Registry>, ConnectError> {
-    connect_in(config, None)
+    connect_in(config, None, &Board::default())
 }
 
-/// As [`connect`], with a directory in which a registry of our own keeps its state.
-pub fn connect_in(config: &RegistryConfig, data_dir: Option<&Path>) -> Result<Arc<dyn Registry>, ConnectError> {
+/// As [`connect`], with a directory in which a registry of our own keeps its state, and the board it is listed on.
+pub fn connect_in(
+    config: &RegistryConfig,
+    data_dir: Option<&Path>,
+    board: &Board,
+) -> Result<Arc<dyn Registry>, ConnectError> {
     let spec = &config.spec.with_secrets_under(&config.base);
     Ok(if let Some(eureka) = &spec.eureka {
         Arc::new(Eureka::new(eureka)?)
@@ -42,7 +47,11 @@ pub fn connect_in(config: &RegistryConfig, data_dir: Option<&Path>) -> Result<Ar
     } else if let Some(listed) = &spec.static_ {
         Arc::new(StaticRegistry::new(listed.clone()))
     } else if let Some(embedded) = &spec.embedded {
-        Arc::new(Embedded::open(embedded, data_dir.map(|dir| (dir, &config.name)))?)
+        Arc::new(Embedded::open(
+            embedded,
+            data_dir.map(|dir| (dir, &config.name)),
+            board,
+        )?)
     } else {
         return Err(ConnectError::BadUrl {
             field: "spec".to_owned(),
@@ -57,13 +66,15 @@ pub fn connect_in(config: &RegistryConfig, data_dir: Option<&Path>) -> Result<Ar
 pub(crate) fn connect_or_retry(
     config: &RegistryConfig,
     data_dir: Option<&Path>,
+    board: &Board,
 ) -> (Arc<dyn Registry>, Option<ConnectError>) {
-    match connect_in(config, data_dir) {
+    match connect_in(config, data_dir, board) {
         Ok(registry) => (registry, None),
         Err(error) => {
             let later = Later {
                 config: config.clone(),
                 data_dir: data_dir.map(Path::to_owned),
+                board: board.clone(),
                 made: OnceLock::new(),
             };
             (Arc::new(later), Some(error))
@@ -140,6 +151,7 @@ pub(crate) fn is_same_session(one: &RegistryConfig, other: &RegistryConfig) -> b
 struct Later {
     config: RegistryConfig,
     data_dir: Option<PathBuf>,
+    board: Board,
     /// Once it could be: an embedded registry must outlive its sessions.
     made: OnceLock<Arc<dyn Registry>>,
 }
@@ -148,7 +160,8 @@ impl Later {
     fn make(&self) -> Result<&Arc<dyn Registry>, ConnectError> {
         match self.made.get() {
             Some(made) => Ok(made),
-            None => connect_in(&self.config, self.data_dir.as_deref()).map(|made| self.made.get_or_init(|| made)),
+            None => connect_in(&self.config, self.data_dir.as_deref(), &self.board)
+                .map(|made| self.made.get_or_init(|| made)),
         }
     }
 }
@@ -261,7 +274,7 @@ mod tests {
                 eureka: Some(EmbeddedListener {
                     address: "127.0.0.1:0".into(),
                 }),
-                consul: None,
+                ..EmbeddedSpec::default()
             }),
             ..RegistrySpec::default()
         };

@@ -16,7 +16,8 @@
 //! stands for at least one duration. Without one it starts empty; clients come back with their next
 //! heartbeat, which is answered 404 and makes them register.
 //!
-//! With both protocols each shows what was registered by the other (`twin`).
+//! With both protocols each shows what was registered by the other (`twin`). It may begin with what another registry had
+//! (`inherit`).
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, extract::Request, response::Response};
 use landfall_config::kinds::registry::EmbeddedSpec;
 use landfall_model::RegistryName;
 use tokio::{sync::watch, time::MissedTickBehavior};
@@ -42,14 +43,18 @@ use crate::{
         consul::{book as consul, probes, surface::Surface as ConsulSurface},
         serve,
         shared::{Shared, wall_clock},
+        traffic::{Board, Description, Of, Place},
         writes::Writes,
     },
     publish::mark::digest_of,
     registry::{ConnectError, Knowledge, Registry, RegistryError, Reports},
 };
 
+mod inherit;
 mod state;
 mod twin;
+
+pub(crate) use inherit::take_over;
 
 /// How often leases are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -65,6 +70,8 @@ pub struct Embedded {
     books: Books,
     eureka: Option<SocketAddr>,
     consul: Option<SocketAddr>,
+    /// On the board as long as it lives.
+    _places: Vec<Arc<Place>>,
     /// Until they are served.
     listeners: Mutex<Vec<(TcpListener, Router)>>,
     saver: Option<Arc<Saver>>,
@@ -78,39 +85,61 @@ impl Embedded {
     /// # Errors
     /// An address that is none, or is in use.
     pub fn new(spec: &EmbeddedSpec) -> Result<Self, ConnectError> {
-        Self::open(spec, None)
+        Self::open(spec, None, &Board::default())
     }
 
-    /// As [`new`](Self::new), and goes on where the registry of that name was left in this data directory.
+    /// As [`new`](Self::new), and goes on where the registry of that name was left in this data directory. It is listed on
+    /// the board.
     ///
     /// # Errors
     /// An address that is none, or is in use.
-    pub fn open(spec: &EmbeddedSpec, kept: Option<(&Path, &RegistryName)>) -> Result<Self, ConnectError> {
+    pub fn open(
+        spec: &EmbeddedSpec,
+        kept: Option<(&Path, &RegistryName)>,
+        board: &Board,
+    ) -> Result<Self, ConnectError> {
         let bind = |address: Option<&String>, field: &str| address.map(|stated| serve::bind(stated, field)).transpose();
         let eureka = bind(spec.eureka.as_ref().map(|one| &one.address), "embedded.eureka.address")?;
         let consul = bind(spec.consul.as_ref().map(|one| &one.address), "embedded.consul.address")?;
         // Only now: whoever had the ports has written its state.
         let file = kept.map(|(data_dir, name)| StateFile::new(data_dir, name));
         let saved = file.as_ref().and_then(StateFile::load);
+        let taken_over = saved.as_ref().and_then(|saved| saved.taken_over.clone());
         let books = books(spec, consul.as_ref().map(|(_, address)| *address), saved);
-        let saver = file.map(|file| Saver::new(file, books.eureka.clone(), books.consul.clone()));
-        let mut listeners = Vec::new();
+        let saver = file.map(|file| Saver::new(file, books.clone(), taken_over));
+        let name = kept.map_or("embedded", |(_, name)| name.as_str());
+        let (mut listeners, mut places) = (Vec::new(), Vec::new());
         let mut stated = String::new();
         let (mut eureka_address, mut consul_address) = (None, None);
         if let Some((listener, address)) = eureka {
             let surface = EurekaSurface::new(books.eureka.clone(), Writes::Here);
-            listeners.push((listener, surface.router()));
+            let book = books.eureka.clone();
+            let leases = move || book.read(eureka::Book::leases);
+            let place = Place::new(board, describe(name, "eureka", address), Some(Box::new(leases)));
+            listeners.push((
+                listener,
+                router(&place, move |request| surface.clone().answered(request)),
+            ));
+            places.push(place);
             eureka_address = Some(address);
             stated = address.to_string();
         }
         if let Some((listener, address)) = consul {
             let surface = ConsulSurface::new(books.consul.clone(), Writes::Here);
-            listeners.push((listener, surface.router()));
+            let book = books.consul.clone();
+            let leases = move || book.read(consul::Book::leases);
+            let place = Place::new(board, describe(name, "consul", address), Some(Box::new(leases)));
+            listeners.push((
+                listener,
+                router(&place, move |request| surface.clone().answered(request)),
+            ));
+            places.push(place);
             consul_address = Some(address);
             stated = address.to_string();
         }
         let embedded = Self {
-            name: kept.map_or("embedded", |(_, name)| name.as_str()).into(),
+            name: name.into(),
+            _places: places,
             books,
             eureka: eureka_address,
             consul: consul_address,
@@ -190,6 +219,30 @@ impl Drop for Embedded {
             saver.save();
         }
     }
+}
+
+fn describe(name: &str, protocol: &'static str, address: SocketAddr) -> Description {
+    Description {
+        of: Of::Registry,
+        name: name.to_owned(),
+        protocol,
+        address: address.to_string(),
+        path: String::new(),
+        view: name.to_owned(),
+        writes: "here".to_owned(),
+    }
+}
+
+/// A service of its own, whose requests are noted.
+fn router<F>(place: &Arc<Place>, answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static) -> Router
+where
+    F: Future<Output = Response> + Send + 'static,
+{
+    let place = place.clone();
+    Router::new().fallback(move |request: Request| {
+        let (place, answer) = (place.clone(), answer.clone());
+        async move { place.answer(request, answer).await }
+    })
 }
 
 /// Both books, with what was saved.

@@ -15,16 +15,19 @@
 //! | `project` | any registry's instance as a record of these protocols |
 //! | `view` | what of the World is shown |
 //! | `front` | one Facade document at work |
+//! | [`traffic`] | who asks for what, for the admin pages |
 //! | [`mounted`] | all of them, by address and path |
 //!
 //! Next on the path: [`crate::embedded`], or [`mounted`].
 
 pub mod consul;
 mod front;
+pub(crate) mod gzip;
 pub mod mounted;
 pub(crate) mod project;
 pub(crate) mod serve;
 pub mod shared;
+pub mod traffic;
 mod view;
 pub mod writes;
 

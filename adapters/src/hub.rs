@@ -29,7 +29,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use crate::{ConnectError, Registry, connect, store::Store};
+use crate::{ConnectError, Registry, connect, embedded, facade::traffic::Board, store::Store};
 
 mod entry;
 mod follower;
@@ -52,6 +52,8 @@ pub struct HubOptions {
     pub data_dir: Option<PathBuf>,
     /// How held instances are probed. Default: [`TcpProbe`].
     pub probe: Option<Arc<dyn Probe>>,
+    /// Where registries of our own are listed with who asks them.
+    pub board: Board,
 }
 
 /// Follows registries and publishes what is believed of them.
@@ -59,6 +61,7 @@ pub struct Hub {
     store: Option<Store>,
     data_dir: Option<PathBuf>,
     probe: Arc<dyn Probe>,
+    board: Board,
     metrics: Arc<Metrics>,
     world: watch::Sender<Arc<World>>,
     start: Instant,
@@ -77,6 +80,7 @@ impl Hub {
             store: options.data_dir.as_deref().map(Store::new),
             data_dir: options.data_dir,
             probe: options.probe.unwrap_or_else(|| Arc::new(TcpProbe)),
+            board: options.board,
             metrics: Arc::default(),
             world: watch::Sender::default(),
             start: Instant::now(),
@@ -127,10 +131,12 @@ impl Hub {
                         done,
                     };
                     known.handle.ask(pause).await;
+                    self.take_over(&config).await;
                     known.config = config;
                     to_connect.push(name);
                 }
                 None => {
+                    self.take_over(&config).await;
                     let handle = self.follower(&config).start().await;
                     followed.insert(name.clone(), Followed { config, handle });
                     to_connect.push(name);
@@ -142,7 +148,7 @@ impl Hub {
             let Some(Followed { config, handle }) = followed.get(&name) else {
                 continue;
             };
-            let (registry, error) = reconnect(config, self.data_dir.as_deref()).await;
+            let (registry, error) = reconnect(config, self.data_dir.as_deref(), &self.board).await;
             if let Some(error) = error {
                 warn!(registry = %name, %error, "the registry cannot be followed");
                 errors.push((name, error));
@@ -166,6 +172,19 @@ impl Hub {
     pub async fn shutdown(&self) {
         let followed = std::mem::take(&mut *self.followed.lock().await);
         futures_util::future::join_all(followed.into_values().map(|followed| followed.handle.end())).await;
+    }
+
+    /// A registry of our own may begin with what another one had, whose session has ended and whose view is on disk.
+    async fn take_over(&self, config: &RegistryConfig) {
+        let wanted = config
+            .spec
+            .embedded
+            .as_ref()
+            .is_some_and(|spec| spec.take_over.is_some());
+        if let Some(data_dir) = self.data_dir.clone().filter(|_| wanted) {
+            let config = config.clone();
+            let _ = tokio::task::spawn_blocking(move || embedded::take_over(&config, &data_dir)).await;
+        }
     }
 
     fn follower(&self, config: &RegistryConfig) -> Follower {
@@ -193,16 +212,20 @@ impl Hub {
 }
 
 /// Makes a registry; the port it wants may be on its way to being closed by its predecessor.
-async fn reconnect(config: &RegistryConfig, data_dir: Option<&Path>) -> (Arc<dyn Registry>, Option<ConnectError>) {
+async fn reconnect(
+    config: &RegistryConfig,
+    data_dir: Option<&Path>,
+    board: &Board,
+) -> (Arc<dyn Registry>, Option<ConnectError>) {
     for _ in 0..PORT_TRIES {
-        match connect::connect_or_retry(config, data_dir) {
+        match connect::connect_or_retry(config, data_dir, board) {
             (_, Some(ConnectError::Bind { source, .. })) if source.kind() == ErrorKind::AddrInUse => {
                 tokio::time::sleep(PORT_PAUSE).await;
             }
             made => return made,
         }
     }
-    connect::connect_or_retry(config, data_dir)
+    connect::connect_or_retry(config, data_dir, board)
 }
 
 #[cfg(test)]

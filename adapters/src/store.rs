@@ -137,6 +137,29 @@ impl Store {
         None
     }
 
+    /// The last good view under that name, of whatever kind the registry was.
+    pub(crate) fn any(&self, registry: &str) -> Result<LastGood, String> {
+        let found = self.read(&self.directory.join(format!("{registry}.json")))?;
+        let found = found.ok_or_else(|| format!("there is no last good view of a registry `{registry}`"))?;
+        match flaw(&found) {
+            _ if found.version != VERSION => Err(format!("its last good view has format {}", found.version)),
+            _ if !matches!(&*found.kind, "eureka" | "consul") => Err(format!(
+                "`{registry}` is of kind {}, neither Eureka nor Consul",
+                found.kind
+            )),
+            Some(flaw) => Err(format!("its last good view cannot be used: {flaw}")),
+            None => Ok(found),
+        }
+    }
+
+    /// Moves the last good view of a registry aside, under another ending.
+    pub(crate) fn set_aside(&self, registry: &str, ending: &str) {
+        let path = self.directory.join(format!("{registry}.json"));
+        if let Err(error) = fs::rename(&path, path.with_extension(format!("json.{ending}"))) {
+            warn!(registry, file = %path.display(), %error, "the last good view cannot be moved aside");
+        }
+    }
+
     /// Replaces the last good view of a registry. A crash at any moment leaves the old or the new one.
     pub fn save(&self, view: &LastGood) -> Result<(), StoreError> {
         let path = self.path(&view.registry);

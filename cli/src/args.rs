@@ -203,6 +203,8 @@ pub enum Listing {
     Routes,
     /// Listeners and whether they are bound.
     Listeners,
+    /// Where clients are answered in registries' own protocols, by whom and how often.
+    Facades,
     /// Names that several registries claim, and records that are not written because their name is taken.
     Conflicts,
     /// The configuration in force, and the last one refused.

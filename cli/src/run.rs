@@ -8,7 +8,7 @@
 use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use landfall_adapters::{
-    facade::Facades,
+    facade::{Facades, traffic::Board},
     hub::{Hub, HubOptions},
 };
 use landfall_config::{Config, ConfigFollower, LoadError, follow};
@@ -84,8 +84,10 @@ impl Running {
             ))
         })?;
         registries_ports_are_free(&first)?;
+        let board = Board::default();
         let hub = Arc::new(Hub::start(HubOptions {
             data_dir: Some(options.data_dir.clone()),
+            board: board.clone(),
             ..HubOptions::default()
         }));
         let config = follow(&options.config, first);
@@ -95,7 +97,7 @@ impl Running {
             look_up: resolve::system(),
         })
         .await;
-        let facades = tokio::spawn(Facades::new(hub.world()).follow(config.state()));
+        let facades = tokio::spawn(Facades::new(hub.world(), board.clone()).follow(config.state()));
         let writing = Writing::start(WritingOptions {
             config: config.state(),
             hub: hub.clone(),
@@ -122,7 +124,7 @@ impl Running {
                 Failure::Unreachable(format!("{}\nChoose another with --access-log.", chain(&error)))
             }
         })?;
-        let (metrics, writes) = (hub.metrics(), writing.view().sync.metrics());
+        let (metrics, writes, places) = (hub.metrics(), writing.view().sync.metrics(), board.clone());
         let sources = Sources {
             control: control.clone(),
             data_path: Some(Arc::new(EngineDataPath(gateway.engine()))),
@@ -130,7 +132,9 @@ impl Running {
             metrics: vec![
                 Arc::new(move |out: &mut String| metrics.render(out)),
                 Arc::new(move |out: &mut String| writes.render(out)),
+                Arc::new(move |out: &mut String| places.render(out)),
             ],
+            facades: board,
         };
         tracing::info!(address = %admin.address(), "admin server listening");
         let (admin_end, end) = oneshot::channel::<()>();

@@ -15,6 +15,7 @@ mod config;
 mod conflicts;
 mod endpoints;
 mod explain;
+mod facades;
 mod guard;
 mod health;
 mod listeners;
@@ -41,6 +42,8 @@ use axum::{
     routing::{get, post},
 };
 use tokio::net::TcpListener;
+
+use landfall_adapters::facade::traffic::Board;
 
 use crate::{Control, DataPath, writing::WritingView};
 use answer::Refusal;
@@ -71,6 +74,8 @@ pub struct Sources {
     pub data_path: Option<Arc<dyn DataPath>>,
     /// What is written into registries, if this process does.
     pub writing: Option<WritingView>,
+    /// Where clients are answered in registries' own protocols, if this process does.
+    pub facades: Board,
     /// Further metrics: those of the registries.
     pub metrics: Vec<RenderMetrics>,
 }
@@ -107,7 +112,7 @@ impl AdminServer {
 }
 
 /// Pages and what each is for, shown where somebody asks for one that is not there.
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "/healthz",
     "/readyz",
     "/metrics",
@@ -116,6 +121,7 @@ const PAGES: [&str; 15] = [
     "/api/v1/endpoints",
     "/api/v1/routes",
     "/api/v1/listeners",
+    "/api/v1/facades",
     "/api/v1/config",
     "/api/v1/conflicts",
     "/api/v1/sync",
@@ -136,6 +142,7 @@ fn router(sources: Sources, address: SocketAddr) -> Router {
         .route("/api/v1/endpoints", get(endpoints::list))
         .route("/api/v1/routes", get(routes::list))
         .route("/api/v1/listeners", get(listeners::list))
+        .route("/api/v1/facades", get(facades::list))
         .route("/api/v1/config", get(config::show))
         .route("/api/v1/conflicts", get(conflicts::list))
         .route("/api/v1/sync", get(sync::show))

@@ -12,6 +12,7 @@ mod nacos_publish;
 mod outages;
 mod pairs;
 mod publish;
+mod switch_off;
 mod writers;
 mod zookeeper;
 

@@ -25,12 +25,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::twin::Books;
 use crate::{
     eureka::book as eureka,
-    facade::{
-        consul::book as consul,
-        shared::{Shared, wall_clock},
-    },
+    facade::{consul::book as consul, shared::wall_clock},
     store,
 };
 
@@ -50,11 +48,31 @@ pub(super) struct Saved {
     registry: RegistryName,
     /// Ms since 1970.
     saved_at: i64,
+    /// The registry that was taken over, so that it is not taken over again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) taken_over: Option<String>,
     pub(super) eureka: eureka::Saved,
     pub(super) consul: consul::Saved,
 }
 
 impl Saved {
+    /// Both books as they stand.
+    pub(super) fn of(registry: &RegistryName, books: &Books, taken_over: Option<String>) -> Self {
+        Self {
+            version: VERSION,
+            registry: registry.clone(),
+            saved_at: wall_clock(),
+            taken_over,
+            eureka: books.eureka.read(|book| book.saved(books.eureka.now())),
+            consul: books.consul.read(consul::Book::saved),
+        }
+    }
+
+    /// Whether nobody was registered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.eureka.is_empty() && self.consul.is_empty()
+    }
+
     /// How long ago it was written, ms; nothing if the clock says that it has not been written yet.
     pub(super) fn age(&self) -> u64 {
         u64::try_from(wall_clock().saturating_sub(self.saved_at)).unwrap_or(0)
@@ -106,15 +124,9 @@ impl StateFile {
         None
     }
 
-    fn save(&self, eureka: eureka::Saved, consul: consul::Saved) -> std::io::Result<()> {
-        let saved = Saved {
-            version: VERSION,
-            registry: self.registry.clone(),
-            saved_at: wall_clock(),
-            eureka,
-            consul,
-        };
-        store::replace(&self.path, |out| serde_json::to_writer(out, &saved).map_err(Into::into))
+    /// Replaces the file.
+    pub(super) fn write(&self, saved: &Saved) -> std::io::Result<()> {
+        store::replace(&self.path, |out| serde_json::to_writer(out, saved).map_err(Into::into))
     }
 }
 
@@ -122,8 +134,8 @@ impl StateFile {
 #[derive(Debug)]
 pub(super) struct Saver {
     file: StateFile,
-    eureka: Arc<Shared<eureka::Book>>,
-    consul: Arc<Shared<consul::Book>>,
+    books: Books,
+    taken_over: Option<String>,
     /// What the books were like when they were last written; held while they are.
     written: Mutex<Written>,
 }
@@ -137,16 +149,12 @@ struct Written {
 }
 
 impl Saver {
-    pub(super) fn new(
-        file: StateFile,
-        eureka: Arc<Shared<eureka::Book>>,
-        consul: Arc<Shared<consul::Book>>,
-    ) -> Arc<Self> {
-        let mark = (eureka.mark(), consul.mark());
+    pub(super) fn new(file: StateFile, books: Books, taken_over: Option<String>) -> Arc<Self> {
+        let mark = (books.eureka.mark(), books.consul.mark());
         Arc::new(Self {
             file,
-            eureka,
-            consul,
+            books,
+            taken_over,
             written: Mutex::new(Written { mark, failed: false }),
         })
     }
@@ -154,13 +162,12 @@ impl Saver {
     /// Writes if anything has happened since the last time.
     pub(super) fn save(&self) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let mark = (self.eureka.mark(), self.consul.mark());
+        let mark = (self.books.eureka.mark(), self.books.consul.mark());
         if written.mark == mark && !written.failed {
             return;
         }
-        let eureka = self.eureka.read(|book| book.saved(self.eureka.now()));
-        let consul = self.consul.read(consul::Book::saved);
-        match self.file.save(eureka, consul) {
+        let saved = Saved::of(&self.file.registry, &self.books, self.taken_over.clone());
+        match self.file.write(&saved) {
             Ok(()) => {
                 if written.failed {
                     warn!(registry = %self.file.registry, "the state of the embedded registry can be written again");

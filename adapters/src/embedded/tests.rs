@@ -20,7 +20,7 @@ fn spec(address: &str) -> EmbeddedSpec {
         eureka: Some(EmbeddedListener {
             address: address.to_owned(),
         }),
-        consul: None,
+        ..EmbeddedSpec::default()
     }
 }
 
@@ -517,7 +517,7 @@ async fn behind_both_protocols_stands_one_registry() {
 async fn a_restart_loses_no_lease_and_its_state_is_for_its_owner_alone() {
     let dir = tempfile::tempdir().unwrap();
     let name = RegistryName::new("own").unwrap();
-    let open = || Arc::new(Embedded::open(&both(), Some((dir.path(), &name))).unwrap());
+    let open = || Arc::new(Embedded::open(&both(), Some((dir.path(), &name)), &Board::default()).unwrap());
     let registry = open();
     let client = eureka_client(&registry);
     client.register("ORDERS", "h1:orders:1", 8080).await;
@@ -608,7 +608,7 @@ async fn a_state_that_cannot_be_used_is_set_aside_and_it_starts_empty() {
         r#"{"version":1,"registry":"other","savedAt":1,"eureka":{"version":1,"leases":[],"overrides":[]},"consul":{"index":1}}"#,
     ] {
         std::fs::write(&file, bad).unwrap();
-        let registry = Arc::new(Embedded::open(&both(), Some((dir.path(), &name))).unwrap());
+        let registry = Arc::new(Embedded::open(&both(), Some((dir.path(), &name)), &Board::default()).unwrap());
         let client = eureka_client(&registry);
         assert_eq!(client.get("/apps").await["applications"]["apps__hashcode"], "");
         client.register("ORDERS", "a", 8080).await;

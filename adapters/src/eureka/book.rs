@@ -26,7 +26,7 @@ use landfall_model::Status;
 
 use self::{check::check, lease::Lease};
 use super::wire::{Action, InstanceInfo};
-use crate::facade::shared::Versioned;
+use crate::facade::{shared::Versioned, traffic::Leases};
 
 pub use self::{check::Limits, saved::Saved};
 pub use crate::facade::shared::Moment;
@@ -70,6 +70,8 @@ pub struct Book {
     /// When each application last changed, as a version; those without instances are dropped.
     touched: BTreeMap<String, u64>,
     version: u64,
+    /// Leases that have run out since the start.
+    evicted: u64,
 }
 
 #[derive(Debug)]
@@ -106,6 +108,15 @@ impl Book {
     /// How many instances are registered.
     pub fn len(&self) -> usize {
         self.applications.values().map(BTreeMap::len).sum()
+    }
+
+    /// How many clients have registered here, and how many were taken out.
+    pub fn leases(&self) -> Leases {
+        let all = self.applications.values().flat_map(BTreeMap::values);
+        Leases {
+            held: all.filter(|lease| !lease.mirrored).count(),
+            evicted: self.evicted,
+        }
     }
 
     /// Whether nobody is registered.
@@ -253,6 +264,7 @@ impl Book {
         for (app, id) in &over {
             self.remove(app, id, now);
         }
+        self.evicted += over.len() as u64;
         self.recent
             .retain(|_, recent| now.steady.saturating_sub(recent.at) <= DELTA_WINDOW);
         self.overrides

@@ -31,6 +31,16 @@ pub const VIP: &str = "eureka.vipAddress";
 pub const HOST_NAME: &str = "eureka.hostName";
 /// `ipAddr`, when the name is used and they differ.
 pub const IP: &str = "eureka.ipAddr";
+/// `secureVipAddress`, when it is not the same as `vipAddress`.
+pub const SECURE_VIP: &str = "eureka.secureVipAddress";
+/// `homePageUrl`, when it is not just host and port.
+pub const HOME_PAGE: &str = "eureka.homePageUrl";
+/// `statusPageUrl`.
+pub const STATUS_PAGE: &str = "eureka.statusPageUrl";
+/// `healthCheckUrl`.
+pub const HEALTH_CHECK: &str = "eureka.healthCheckUrl";
+/// Keys of a record in its own registry, which say nothing anywhere else: no copy of the record has them.
+pub const OF_ITS_REGISTRY: [&str; 6] = [APP, OVERRIDDEN, SECURE_VIP, HOME_PAGE, STATUS_PAGE, HEALTH_CHECK];
 /// What is spoken on the ports of a record that Landfall wrote, or of a Dubbo provider.
 pub const PROTOCOL: &str = "protocol";
 /// The interface of a Dubbo provider.
@@ -62,14 +72,15 @@ pub fn instance(info: &InstanceInfo, service: &str, prefer: EurekaAddress) -> Re
         return Err(format!("`{}` is no address", host.escape_debug()));
     }
 
+    let ports = ports(info)?;
     Ok(Instance {
         id: info.instance_id.as_str().into(),
         host: Host::parse(host),
-        ports: ports(info)?,
         status: info.known_status(),
         weight: weight(&info.metadata).unwrap_or(DEFAULT_WEIGHT),
         zone: zone(info),
-        metadata: metadata(info, service, host),
+        metadata: metadata(info, service, host, ports.first()),
+        ports,
         changed: info.changed().and_then(time),
     })
 }
@@ -145,7 +156,7 @@ fn zone(info: &InstanceInfo) -> Option<Arc<str>> {
     stated.or_else(amazon).map(|zone| zone.as_str().into())
 }
 
-fn metadata(info: &InstanceInfo, service: &str, host: &str) -> BTreeMap<Arc<str>, Arc<str>> {
+fn metadata(info: &InstanceInfo, service: &str, host: &str, port: Option<&Port>) -> BTreeMap<Arc<str>, Arc<str>> {
     let mut all: BTreeMap<Arc<str>, Arc<str>> = info
         .metadata
         .iter()
@@ -166,7 +177,31 @@ fn metadata(info: &InstanceInfo, service: &str, host: &str) -> BTreeMap<Arc<str>
             add(key, value);
         }
     }
+    let usual_home = port.map(|port| home_page(&info.host_name, port));
+    let pages = [
+        (SECURE_VIP, &info.secure_vip, info.vip.as_ref()),
+        (HOME_PAGE, &info.home_page, usual_home.as_ref()),
+        (STATUS_PAGE, &info.status_page, None),
+        (HEALTH_CHECK, &info.health_check, None),
+    ];
+    for (key, stated, usual) in pages {
+        if let Some(stated) = stated
+            .as_ref()
+            .filter(|stated| !stated.is_empty() && Some(*stated) != usual)
+        {
+            add(key, stated);
+        }
+    }
     all
+}
+
+/// The home page of a record that names none of its own.
+pub fn home_page(host_name: &str, port: &Port) -> String {
+    let scheme = if port.tls { "https" } else { "http" };
+    match host_name.contains(':') {
+        true => format!("{scheme}://[{host_name}]:{}/", port.number),
+        false => format!("{scheme}://{host_name}:{}/", port.number),
+    }
 }
 
 #[cfg(test)]
@@ -205,6 +240,26 @@ mod tests {
             ..orders()
         };
         assert_eq!(converted(&only_name).host, Host::parse("h1"));
+    }
+
+    #[test]
+    fn pages_are_kept_unless_they_are_what_anybody_would_guess() {
+        let mut info = orders();
+        info.home_page = Some("http://h1:8080/".to_owned());
+        info.health_check = Some("http://h1:8080/actuator/health".to_owned());
+        info.vip = Some("orders".to_owned());
+        info.secure_vip = Some("orders".to_owned());
+        let metadata = converted(&info).metadata;
+        let kept: Vec<&str> = OF_ITS_REGISTRY
+            .into_iter()
+            .filter(|key| metadata.contains_key(*key))
+            .collect();
+        assert_eq!(kept, [APP, HEALTH_CHECK]);
+        info.home_page = Some("http://h1/shop".to_owned());
+        info.secure_vip = Some("orders-tls".to_owned());
+        let metadata = converted(&info).metadata;
+        assert_eq!(metadata.get(HOME_PAGE).map(|page| &**page), Some("http://h1/shop"));
+        assert_eq!(metadata.get(SECURE_VIP).map(|vip| &**vip), Some("orders-tls"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! ```
 //!
 //! - JSON only if `Accept` contains the word `json`, else XML: python's client says nothing and reads XML.
+//! - `X-Eureka-Accept: compact` leaves out of lists what is not needed for a call, as in the original.
 //! - Errors have no body but for the 400 of a registration, whose plain text says what is missing: Spring's
 //!   older clients try to read the body of a 404.
 //! - A registration is answered 204, a cancel 200: JavaScript's client takes nothing else.
@@ -14,18 +15,16 @@
 //!
 //! Not answered: peer replication (nobody is told that we are a peer), ASG and server status.
 
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
     body::{Body, Bytes},
     extract::Request,
     response::Response,
 };
-use flate2::{Compression, write::GzEncoder};
 use http::{
-    HeaderMap, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY},
+    HeaderMap, Method, StatusCode,
+    header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, VARY},
     request::Parts,
 };
 use landfall_model::Status;
@@ -33,9 +32,9 @@ use landfall_model::Status;
 use self::operation::{Operation, operation};
 use super::{
     book::{Book, Refusal},
-    wire::{Format, exact_status, read, write},
+    wire::{Detail, Format, exact_status, read, write},
 };
-use crate::facade::{shared::Shared, writes::Writes};
+use crate::facade::{consul::surface::plain, gzip, shared::Shared, writes::Writes};
 
 mod operation;
 
@@ -57,12 +56,9 @@ impl Surface {
         Self { shared, writes }
     }
 
-    /// As a service of its own.
-    pub fn router(self) -> Router {
-        Router::new().fallback(move |request: Request| {
-            let surface = self.clone();
-            async move { surface.answer(request).await }
-        })
+    /// Answers a request, and is used up.
+    pub(crate) async fn answered(self, request: Request) -> Response {
+        self.answer(request).await
     }
 
     /// Answers a request.
@@ -95,6 +91,11 @@ impl Surface {
     }
 }
 
+/// What a request is for, in one word.
+pub(crate) fn kind(method: &Method, path: &str) -> &'static str {
+    operation(method, path).map_or("other", |operation| operation.kind())
+}
+
 /// The part of a path that a registry's base URL is followed by.
 fn below(path: &str) -> Option<&str> {
     let rest = path.trim_start_matches('/').strip_prefix("eureka")?.strip_prefix('/')?;
@@ -110,7 +111,7 @@ fn register(shared: &Shared<Book>, app: &str, headers: &HeaderMap, body: &Bytes)
             shared.write(|book, now| book.register(app, info, now)),
             StatusCode::NO_CONTENT,
         ),
-        Err(error) => plain(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => plain(StatusCode::BAD_REQUEST, error.to_string()),
     }
 }
 
@@ -121,14 +122,14 @@ fn perform(shared: &Shared<Book>, operation: Operation, parts: &Parts) -> Respon
     match operation {
         Operation::All => {
             let all = shared.read(Book::all);
-            reply.body(write::applications(&all, reply.format))
+            reply.body(write::applications(&all, reply.format, reply.detail))
         }
         Operation::Delta => {
             let delta = shared.read(|book| book.delta(shared.now()));
-            reply.body(write::applications(&delta, reply.format))
+            reply.body(write::applications(&delta, reply.format, reply.detail))
         }
         Operation::Application(app) => match shared.read(|book| book.application(&app)) {
-            Some(application) => reply.body(write::application(&application, reply.format)),
+            Some(application) => reply.body(write::application(&application, reply.format, reply.detail)),
             None => empty(StatusCode::NOT_FOUND),
         },
         Operation::Instance(app, id) => match shared.read(|book| book.instance(&app, &id).cloned()) {
@@ -141,7 +142,7 @@ fn perform(shared: &Shared<Book>, operation: Operation, parts: &Parts) -> Respon
         },
         Operation::Vip { name, secure } => {
             let found = shared.read(|book| book.vip(&name, secure));
-            reply.body(write::applications(&found, reply.format))
+            reply.body(write::applications(&found, reply.format, reply.detail))
         }
         Operation::Renew(app, id) => done(
             shared.write(|book, now| book.renew(&app, &id, dirty, now)),
@@ -196,6 +197,7 @@ impl Query {
 /// In which form an answer is given.
 struct Reply {
     format: Format,
+    detail: Detail,
     gzip: bool,
 }
 
@@ -206,7 +208,11 @@ impl Reply {
                 true => Format::Json,
                 false => Format::Xml,
             },
-            gzip: text_of(headers, ACCEPT_ENCODING.as_str()).contains("gzip"),
+            detail: match text_of(headers, "x-eureka-accept").trim() {
+                "compact" => Detail::Compact,
+                _ => Detail::Full,
+            },
+            gzip: gzip::is_taken(headers),
         }
     }
 
@@ -217,19 +223,13 @@ impl Reply {
         };
         let response = Response::builder()
             .header(CONTENT_TYPE, content_type)
-            .header(VARY, "Accept, Accept-Encoding");
-        let built = match self.gzip.then(|| gzip(&body)).flatten() {
+            .header(VARY, "Accept, Accept-Encoding, X-Eureka-Accept");
+        let built = match self.gzip.then(|| gzip::pack(&body)).flatten() {
             Some(packed) => response.header(CONTENT_ENCODING, "gzip").body(Body::from(packed)),
             None => response.body(Body::from(body)),
         };
         built.unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR))
     }
-}
-
-fn gzip(body: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::fast());
-    encoder.write_all(body).ok()?;
-    encoder.finish().ok()
 }
 
 fn text_of(headers: &HeaderMap, name: &str) -> String {
@@ -245,25 +245,16 @@ fn done(result: Result<(), Refusal>, good: StatusCode) -> Response {
     match result {
         Ok(()) => empty(good),
         Err(Refusal::Unknown) => empty(StatusCode::NOT_FOUND),
-        Err(refusal @ Refusal::Invalid(_)) => plain(StatusCode::BAD_REQUEST, &refusal.to_string()),
-        Err(refusal @ Refusal::TooLarge(_)) => plain(StatusCode::PAYLOAD_TOO_LARGE, &refusal.to_string()),
+        Err(refusal @ Refusal::Invalid(_)) => plain(StatusCode::BAD_REQUEST, refusal.to_string()),
+        Err(refusal @ Refusal::TooLarge(_)) => plain(StatusCode::PAYLOAD_TOO_LARGE, refusal.to_string()),
         // Java's clients try the next server on a 5xx.
-        Err(refusal @ Refusal::Full(_)) => plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()),
+        Err(refusal @ Refusal::Full(_)) => plain(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string()),
     }
 }
 
 fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
-    response
-}
-
-fn plain(status: StatusCode, text: &str) -> Response {
-    let mut response = Response::new(Body::from(text.to_owned()));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
     response
 }
 

@@ -83,6 +83,15 @@ pub enum Format {
     Xml,
 }
 
+/// How much of each instance is written (`X-Eureka-Accept`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Everything.
+    Full,
+    /// Only what is needed to call it, as Netflix's server leaves out the rest: no metadata, lease, pages, override.
+    Compact,
+}
+
 /// A list of applications: a full fetch, a delta, or a VIP's answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Applications {

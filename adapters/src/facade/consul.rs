@@ -9,6 +9,7 @@
 //! [`record`] are its records, [`book`] its rules, `surface` its paths and status codes, `body` what clients send.
 
 pub mod book;
+pub mod filter;
 pub mod probes;
 pub mod record;
 pub mod surface;

@@ -21,7 +21,7 @@ use axum::{extract::Request, response::Response};
 use http::{Method, StatusCode};
 use landfall_config::{
     RegistryConfig,
-    kinds::facade::{FacadeSpec, FacadeWrites},
+    kinds::facade::{FacadeSpec, FacadeView, FacadeWrites},
 };
 use landfall_model::{Instance, World};
 use tokio::{sync::watch, task::AbortHandle};
@@ -31,8 +31,9 @@ use super::{
         book as consul,
         surface::{Surface as ConsulSurface, plain},
     },
-    project::{self, Place},
+    project::{self, Place as Stand},
     shared::{Shared, wall_clock},
+    traffic::{Board, Description, Of, Place},
     view::{Services, Shown, Viewer},
     writes::{Elsewhere, Forward, Writes},
 };
@@ -49,6 +50,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A facade at work. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Front {
+    place: Arc<Place>,
     surface: Surface,
     ready: Arc<AtomicBool>,
     feeder: AbortHandle,
@@ -81,6 +83,7 @@ impl Front {
         name: &str,
         spec: &FacadeSpec,
         ip: IpAddr,
+        board: &Board,
         target: Option<&RegistryConfig>,
         world: watch::Receiver<Arc<World>>,
     ) -> Result<Self, String> {
@@ -118,8 +121,19 @@ impl Front {
             )
         };
         let ready = Arc::new(AtomicBool::new(false));
-        let feeder = tokio::spawn(feed(Viewer::new(spec), book, world, ready.clone()));
+        let mut feeder = Feeder {
+            viewer: Viewer::new(spec),
+            book,
+            world,
+            ready: ready.clone(),
+            shown: Services::new(),
+            began: tokio::time::Instant::now(),
+        };
+        // Now: a facade that takes another's place answers at once with what is known.
+        feeder.round();
+        let feeder = tokio::spawn(feeder.run());
         Ok(Self {
+            place: Place::new(board, describe(name, spec), None),
             surface,
             ready,
             feeder: feeder.abort_handle(),
@@ -128,6 +142,10 @@ impl Front {
 
     /// Answers a request whose path has the protocol's own form.
     pub(crate) async fn answer(&self, request: Request) -> Response {
+        self.place.answer(request, |request| self.respond(request)).await
+    }
+
+    async fn respond(&self, request: Request) -> Response {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         if reads && !self.ready.load(Relaxed) {
             return match self.surface {
@@ -140,6 +158,24 @@ impl Front {
             Surface::Eureka(surface) => surface.answer(request).await,
             Surface::Consul(surface) => surface.answer(request).await,
         }
+    }
+}
+
+fn describe(name: &str, spec: &FacadeSpec) -> Description {
+    Description {
+        of: Of::Facade,
+        name: name.to_owned(),
+        protocol: spec.protocol(),
+        address: spec.address.clone(),
+        path: spec.prefix().to_owned(),
+        view: match &spec.view {
+            FacadeView::Mesh(_) => "mesh".to_owned(),
+            FacadeView::Native(view) => (*view.registry).to_owned(),
+        },
+        writes: match &spec.writes {
+            FacadeWrites::Forward(writes) => (*writes.forward).to_owned(),
+            FacadeWrites::Refuse(_) => "refuse".to_owned(),
+        },
     }
 }
 
@@ -163,31 +199,46 @@ fn bases(spec: &FacadeSpec, target: &RegistryConfig) -> Vec<String> {
     }
 }
 
-async fn feed(mut viewer: Viewer, book: Book, mut world: watch::Receiver<Arc<World>>, ready: Arc<AtomicBool>) {
-    let began = tokio::time::Instant::now();
-    let mut shown = Services::new();
-    loop {
-        let now = world.borrow_and_update().clone();
-        let fresh = viewer.services(&now).clone();
+/// Keeps a book as the World is.
+struct Feeder {
+    viewer: Viewer,
+    book: Book,
+    world: watch::Receiver<Arc<World>>,
+    ready: Arc<AtomicBool>,
+    shown: Services,
+    began: tokio::time::Instant,
+}
+
+impl Feeder {
+    async fn run(mut self) {
+        loop {
+            tokio::time::sleep(BREATH).await;
+            let patience = if self.ready.load(Relaxed) {
+                Duration::from_secs(3600)
+            } else {
+                Duration::from_secs(1)
+            };
+            if let Ok(Err(_)) = tokio::time::timeout(patience, self.world.changed()).await {
+                return;
+            }
+            self.round();
+        }
+    }
+
+    fn round(&mut self) {
+        let now = self.world.borrow_and_update().clone();
+        let fresh = self.viewer.services(&now).clone();
+        let shown = &self.shown;
         let gone = shown.keys().filter(|name| !fresh.contains_key(*name));
         let changed = fresh
             .iter()
             .filter(|(name, list)| shown.get(*name).is_none_or(|known| !Arc::ptr_eq(known, list)));
         let names: BTreeSet<&Arc<str>> = gone.chain(changed.map(|(name, _)| name)).collect();
-        book.show(names, &fresh);
-        shown = fresh;
-        let waited = began.elapsed() >= PATIENCE && now.registries.values().any(|one| one.is_ready());
-        if !ready.load(Relaxed) && (viewer.is_ready(&now) || (viewer.is_merged() && waited)) {
-            ready.store(true, Relaxed);
-        }
-        tokio::time::sleep(BREATH).await;
-        let patience = if ready.load(Relaxed) {
-            Duration::from_secs(3600)
-        } else {
-            Duration::from_secs(1)
-        };
-        if let Ok(Err(_)) = tokio::time::timeout(patience, world.changed()).await {
-            return;
+        self.book.show(names, &fresh);
+        self.shown = fresh;
+        let waited = self.began.elapsed() >= PATIENCE && now.registries.values().any(|one| one.is_ready());
+        if self.viewer.is_ready(&now) || (self.viewer.is_merged() && waited) {
+            self.ready.store(true, Relaxed);
         }
     }
 }
@@ -200,7 +251,7 @@ impl Book {
                 for name in names {
                     let list = all.get(name).map_or(&[][..], |list| list);
                     let mirrored = list.iter().map(|one| {
-                        let place = Place {
+                        let place = Stand {
                             registry: one.registry.as_str(),
                             is_consul: one.is_consul,
                         };

@@ -21,7 +21,7 @@ use landfall_model::World;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{consul::surface::plain, front::Front, serve};
+use super::{consul::surface::plain, front::Front, serve, traffic::Board};
 use crate::ConnectError;
 
 /// A port in use is tried again after that time.
@@ -31,6 +31,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Facades {
     world: watch::Receiver<Arc<World>>,
+    board: Board,
     fronts: BTreeMap<String, (Made, Arc<Front>)>,
     listeners: BTreeMap<SocketAddr, Listening>,
 }
@@ -49,10 +50,11 @@ struct Listening {
 type Table = Vec<(String, Arc<Front>)>;
 
 impl Facades {
-    /// None yet. They show what `world` holds.
-    pub fn new(world: watch::Receiver<Arc<World>>) -> Self {
+    /// None yet. They show what `world` holds, and are listed on the board.
+    pub fn new(world: watch::Receiver<Arc<World>>, board: Board) -> Self {
         Self {
             world,
+            board,
             fronts: BTreeMap::new(),
             listeners: BTreeMap::new(),
         }
@@ -89,7 +91,7 @@ impl Facades {
                 Some((known, front)) if known == made => front,
                 _ => {
                     let (name, spec, target) = (&config.name, &config.spec, made.1.as_ref());
-                    match Front::start(name, spec, address.ip(), target, self.world.clone()) {
+                    match Front::start(name, spec, address.ip(), &self.board, target, self.world.clone()) {
                         Ok(front) => Arc::new(front),
                         Err(why) => {
                             errors.push((config.name.clone(), bad("writes.forward", "", &why)));

@@ -66,16 +66,16 @@ pub(crate) fn eureka(service: &str, instance: &Instance, weighted: bool) -> Inst
     InstanceInfo {
         instance_id: instance.id.to_string(),
         app: service.to_uppercase(),
-        home_page: instance.ports.first().map(|port| {
-            let scheme = if port.tls { "https" } else { "http" };
-            format!("{scheme}://{}:{}/", bracketed(&host_name), port.number)
-        }),
+        home_page: stated(convert::HOME_PAGE)
+            .or_else(|| instance.ports.first().map(|port| convert::home_page(&host_name, port))),
+        status_page: stated(convert::STATUS_PAGE),
+        health_check: stated(convert::HEALTH_CHECK),
         host_name,
         ip,
         port: field(plain),
         secure_port: field(secure),
-        vip: Some(vip.clone()),
-        secure_vip: Some(vip),
+        secure_vip: Some(stated(convert::SECURE_VIP).unwrap_or_else(|| vip.clone())),
+        vip: Some(vip),
         data_center: Some(DataCenter {
             name: "MyOwn".to_owned(),
             ..DataCenter::default()
@@ -206,12 +206,4 @@ fn checks(id: &str, service: &str, instance: &Instance) -> Vec<Check> {
 /// Whether the weights of a service's instances say anything.
 pub(crate) fn weighted(instances: &[Arc<Instance>]) -> bool {
     instances.iter().any(|instance| instance.weight != DEFAULT_WEIGHT)
-}
-
-fn bracketed(host: &str) -> String {
-    if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    }
 }

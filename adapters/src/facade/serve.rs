@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -24,6 +24,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
+use super::traffic::Peer;
 use crate::ConnectError;
 
 /// Longest wait for a request's head.
@@ -79,10 +80,10 @@ async fn run(listener: tokio::net::TcpListener, router: Router, mut stopped: wat
             },
         };
         match accepted {
-            (Ok((stream, _)), place) => {
+            (Ok((stream, peer)), place) => {
                 // Answers are small and waited for.
                 let _ = stream.set_nodelay(true);
-                let service = TowerToHyperService::new(router.clone());
+                let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer.ip()))));
                 let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
                 connections.spawn(async move {
                     if let Err(error) = connection.await {

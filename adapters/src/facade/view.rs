@@ -17,7 +17,10 @@ use std::{
 use landfall_config::kinds::facade::{FacadeSpec, FacadeView};
 use landfall_model::{Instance, Origin, RegistryName, World, world::RegistryView, world::ServiceView};
 
-use crate::publish::mark::{self, Mark, Provenance, provenance};
+use crate::{
+    eureka::convert,
+    publish::mark::{self, Mark, Provenance, provenance},
+};
 
 /// Written as the cluster of marks that a facade adds: nobody published these records.
 const CLUSTER: &str = "facade";
@@ -140,11 +143,15 @@ impl Viewer {
     }
 }
 
+/// Whether its id is `node/id`: that of a Consul, or of a registry of our own for who did not come by Eureka.
+fn is_consul(registry: &RegistryView, instance: &Instance) -> bool {
+    registry.kind == "consul" || (registry.kind == "embedded" && !instance.metadata.contains_key(convert::APP))
+}
+
 fn native(registry: &RegistryView) -> BTreeMap<Arc<str>, Vec<Shown>> {
-    let is_consul = registry.kind == "consul";
     let shown = |instance: &Arc<Instance>| Shown {
         registry: registry.name.clone(),
-        is_consul,
+        is_consul: is_consul(registry, instance),
         instance: instance.clone(),
     };
     let services = registry.services.iter();
@@ -154,10 +161,9 @@ fn native(registry: &RegistryView) -> BTreeMap<Arc<str>, Vec<Shown>> {
 }
 
 fn records(registry: &RegistryView, name: &Arc<str>, service: &ServiceView) -> Vec<Record> {
-    let is_consul = registry.kind == "consul";
     let shown = |instance: Arc<Instance>| Shown {
         registry: registry.name.clone(),
-        is_consul,
+        is_consul: is_consul(registry, &instance),
         instance,
     };
     let instances = service.service.instances.iter();

@@ -156,6 +156,8 @@ impl Running {
                     Some(Order::Follow(registry)) => self.open(registry),
                     Some(Order::Pause { why, kind, address, brake, done }) => {
                         self.close().await;
+                        // Another registry may be about to take over from this one.
+                        self.save_now().await;
                         let retry_at = SystemTime::now();
                         self.ledger.apply(self.now(), Event::Ended { why, retry_at });
                         self.ledger.relocate(kind, address);

@@ -58,6 +58,7 @@ fn hub(data_dir: Option<&Path>, probe: Probed) -> Hub {
     Hub::start(HubOptions {
         data_dir: data_dir.map(Path::to_owned),
         probe: Some(Arc::new(Finds(probe))),
+        ..HubOptions::default()
     })
 }
 
@@ -274,7 +275,7 @@ fn embedded(registry: &str, address: &str) -> RegistryConfig {
         spec: RegistrySpec {
             embedded: Some(EmbeddedSpec {
                 eureka: Some(eureka),
-                consul: None,
+                ..EmbeddedSpec::default()
             }),
             ..RegistrySpec::default()
         },

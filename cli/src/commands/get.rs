@@ -17,6 +17,7 @@ pub async fn get(args: GetArgs) -> Result<(), Failure> {
         Listing::Endpoints => "endpoints",
         Listing::Routes => "routes",
         Listing::Listeners => "listeners",
+        Listing::Facades => "facades",
         Listing::Conflicts => "conflicts",
         Listing::Config => "config",
     };
@@ -31,6 +32,7 @@ pub async fn get(args: GetArgs) -> Result<(), Failure> {
             Listing::Endpoints => endpoints(&answer, wide),
             Listing::Routes => routes(&answer),
             Listing::Listeners => listeners(&answer),
+            Listing::Facades => facades(&answer, wide),
             Listing::Conflicts => conflicts(&answer),
             Listing::Config => config(&answer),
         },
@@ -285,6 +287,54 @@ fn listeners(answer: &Value) -> String {
         ]);
     }
     or_none(&table, "no listeners")
+}
+
+fn facades(answer: &Value, wide: bool) -> String {
+    let mut table = Table::new(&[
+        "NAME", "OF", "PROTOCOL", "WHERE", "VIEW", "WRITES", "CLIENTS", "REQUESTS", "ERRORS", "LEASES",
+    ]);
+    let mut notes = String::new();
+    for facade in list(&answer["facades"]) {
+        let name = cell(&facade["name"]);
+        let count = |wanted: fn(u64) -> bool| -> u64 {
+            list(&facade["requests"])
+                .filter(|one| one["status"].as_u64().is_some_and(wanted))
+                .filter_map(|one| one["count"].as_u64())
+                .sum()
+        };
+        table.row([
+            name.clone(),
+            cell(&facade["of"]),
+            cell(&facade["protocol"]),
+            format!(
+                "{}{}",
+                cell(&facade["address"]),
+                facade["path"].as_str().unwrap_or_default()
+            ),
+            cell(&facade["view"]),
+            cell(&facade["writes"]),
+            cell(&facade["clientCount"]),
+            count(|_| true).to_string(),
+            count(|status| status >= 400 && status != 404).to_string(),
+            cell(&facade["leases"]["held"]),
+        ]);
+        if facade["lastError"].is_object() {
+            let error = &facade["lastError"];
+            notes += &format!("{name}: {} ago {}\n", age(&error["ageSeconds"]), cell(&error["what"]));
+        }
+        if wide {
+            for client in list(&facade["clients"]) {
+                notes += &format!(
+                    "{name} was asked {} times by {} {}, last {} ago\n",
+                    cell(&client["requests"]),
+                    cell(&client["address"]),
+                    cell(&client["agent"]),
+                    age(&client["ageSeconds"])
+                );
+            }
+        }
+    }
+    or_none(&table, "no facades") + &notes
 }
 
 fn conflicts(answer: &Value) -> String {

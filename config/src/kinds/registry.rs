@@ -10,6 +10,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::text::NamespaceName;
 use crate::secret::SecretRef;
 
 /// A registry to follow. Exactly one of the blocks from `eureka` to `embedded` is given.
@@ -280,6 +281,9 @@ pub struct EmbeddedSpec {
     pub eureka: Option<EmbeddedListener>,
     /// Answer Consul's HTTP API.
     pub consul: Option<EmbeddedConsul>,
+    /// Begin with what this registry had, by its last good view: its own name, or that of another Eureka or Consul that
+    /// was followed and is being switched off. Read once, while nobody is registered here yet.
+    pub take_over: Option<NamespaceName>,
 }
 
 /// Where a protocol is answered.

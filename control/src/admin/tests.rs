@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use axum::response::IntoResponse as _;
+use landfall_adapters::facade::traffic::{Board, Description, Leases, Of, Peer, Place};
 use landfall_config::ConfigState;
 use landfall_model::rules::{ListenerId, PolicyTarget, TrafficPolicy};
 use landfall_model::world::{Hold, Quarantined};
@@ -73,7 +75,30 @@ impl DataPath for Told {
     }
 }
 
+/// A place at which one request was answered badly, with every optional part.
+async fn facade(board: &Board) -> Arc<Place> {
+    let description = Description {
+        of: Of::Registry,
+        name: "own".to_owned(),
+        protocol: "eureka",
+        address: "127.0.0.1:8761".to_owned(),
+        path: "/mesh".to_owned(),
+        view: "own".to_owned(),
+        writes: "here".to_owned(),
+    };
+    let leases = || Leases { held: 1, evicted: 0 };
+    let place = Place::new(board, description, Some(Box::new(leases)));
+    let mut request = axum::extract::Request::new(axum::body::Body::empty());
+    request.extensions_mut().insert(Peer([127, 0, 0, 1].into()));
+    let unavailable = axum::http::StatusCode::SERVICE_UNAVAILABLE;
+    place
+        .answer(request, |_| async move { unavailable.into_response() })
+        .await;
+    place
+}
+
 struct Server {
+    _facade: Arc<Place>,
     address: SocketAddr,
     control: Control,
     world: watch::Sender<Arc<World>>,
@@ -97,7 +122,10 @@ impl Server {
         let control = Control::join(config, worlds, no_names);
         let server = AdminServer::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = server.address();
+        let facades = Board::default();
+        let place = facade(&facades).await;
         let sources = Sources {
+            facades,
             control: control.clone(),
             data_path: data_path.map(|told| Arc::new(told) as Arc<dyn DataPath>),
             writing,
@@ -110,6 +138,7 @@ impl Server {
             let _ = end.await;
         }));
         Self {
+            _facade: place,
             address,
             control,
             world,

@@ -25,6 +25,13 @@ struct SavedLease {
     record: Box<RawValue>,
 }
 
+impl Saved {
+    /// Whether nobody was registered.
+    pub fn is_empty(&self) -> bool {
+        self.leases.is_empty()
+    }
+}
+
 impl Book {
     /// What is worth keeping: nothing that is mirrored.
     pub fn saved(&self, now: Moment) -> Saved {

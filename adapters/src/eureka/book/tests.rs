@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     eureka::{
         view::View,
-        wire::{Applications, DataCenter, Format, PortField, read, tests::statuses, write},
+        wire::{Applications, DataCenter, Detail, Format, PortField, read, tests::statuses, write},
     },
     registry::Knowledge,
 };
@@ -342,7 +342,7 @@ fn knowledge(view: &View) -> Vec<Knowledge> {
 }
 
 fn over_the_wire(answer: &Applications, format: Format) -> Applications {
-    read::applications(&write::applications(answer, format), format).unwrap()
+    read::applications(&write::applications(answer, format, Detail::Full), format).unwrap()
 }
 
 proptest! {

@@ -23,6 +23,22 @@ pub(super) enum Operation {
 }
 
 impl Operation {
+    /// One word, for people and metrics.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Delta => "delta",
+            Self::Application(_) => "application",
+            Self::Instance(..) | Self::ById(_) => "instance",
+            Self::Vip { .. } => "vip",
+            Self::Register(_) => "register",
+            Self::Renew(..) => "renew",
+            Self::Cancel(..) => "deregister",
+            Self::SetStatus(..) | Self::RemoveStatus(..) => "status",
+            Self::Metadata(..) => "metadata",
+        }
+    }
+
     /// Whether nothing is changed by it.
     pub(super) fn reads(&self) -> bool {
         match self {

@@ -188,7 +188,7 @@ fn springs_server_takes_an_id_from_the_metadata() {
 
 #[test]
 fn what_is_written_has_the_fields_and_types_that_strict_readers_want() {
-    let body = write::applications(&full(), Format::Json);
+    let body = write::applications(&full(), Format::Json, Detail::Full);
     let written: Value = serde_json::from_slice(&body).unwrap();
     let known = [
         "instanceId",
@@ -346,7 +346,7 @@ proptest! {
             unreadable: Vec::new(),
         };
         for format in [Format::Json, Format::Xml] {
-            let body = write::applications(&applications, format);
+            let body = write::applications(&applications, format, Detail::Full);
             let read = read::applications(&body, format).unwrap();
             prop_assert_eq!(&read, &applications, "{:?} {}", format, String::from_utf8_lossy(&body));
         }

@@ -18,9 +18,9 @@ use quick_xml::{
 use serde_json::{Map, Value};
 
 use super::{
-    Application, Applications, DataCenter, InstanceInfo, PortField,
+    Application, Applications, DataCenter, Detail, InstanceInfo, PortField,
     read::ReadError,
-    write::{bool_text, class_of, data_center_name, dirty, lease_fields, optional_texts},
+    write::{amazon, bool_text, class_of, data_center_name, dirty, lease_fields, optional_texts},
 };
 
 /// Deeper than any record of Eureka's.
@@ -195,7 +195,7 @@ pub fn key_of(name: &str) -> String {
 }
 
 /// `<applications>…`.
-pub fn write_applications(applications: &Applications) -> Vec<u8> {
+pub fn write_applications(applications: &Applications, detail: Detail) -> Vec<u8> {
     let mut out = String::from("<applications>");
     element(
         &mut out,
@@ -204,66 +204,74 @@ pub fn write_applications(applications: &Applications) -> Vec<u8> {
     );
     element(&mut out, "apps__hashcode", applications.hash.as_deref().unwrap_or(""));
     for one in &applications.applications {
-        push_application(&mut out, one);
+        push_application(&mut out, one, detail);
     }
     out.push_str("</applications>");
     out.into_bytes()
 }
 
 /// `<application>…`.
-pub fn write_application(application: &Application) -> Vec<u8> {
+pub fn write_application(application: &Application, detail: Detail) -> Vec<u8> {
     let mut out = String::new();
-    push_application(&mut out, application);
+    push_application(&mut out, application, detail);
     out.into_bytes()
 }
 
 /// `<instance>…`.
 pub fn write_instance(info: &InstanceInfo) -> Vec<u8> {
     let mut out = String::new();
-    push_instance(&mut out, info);
+    push_instance(&mut out, info, Detail::Full);
     out.into_bytes()
 }
 
-fn push_application(out: &mut String, application: &Application) {
+fn push_application(out: &mut String, application: &Application, detail: Detail) {
     out.push_str("<application>");
     element(out, "name", &application.name);
     for info in &application.instances {
-        push_instance(out, info);
+        push_instance(out, info, detail);
     }
     out.push_str("</application>");
 }
 
-fn push_instance(out: &mut String, info: &InstanceInfo) {
+fn push_instance(out: &mut String, info: &InstanceInfo, detail: Detail) {
+    let full = detail == Detail::Full;
     out.push_str("<instance>");
     element(out, "instanceId", &info.instance_id);
     element(out, "hostName", &info.host_name);
     element(out, "app", &info.app);
     for (name, value) in [("appGroupName", &info.app_group), ("sid", &info.sid)] {
-        if let Some(value) = value {
+        if let Some(value) = value.as_ref().filter(|_| full) {
             element(out, name, value);
         }
     }
     element(out, "ipAddr", &info.ip);
     element(out, "status", info.known_status().as_str());
-    element(out, "overriddenstatus", info.overridden.as_str());
+    if full {
+        element(out, "overriddenstatus", info.overridden.as_str());
+    }
     push_port(out, "port", info.port);
     push_port(out, "securePort", info.secure_port);
-    element(out, "countryId", &info.country.to_string());
-    push_data_center(out, info.data_center.as_ref().unwrap_or(&DataCenter::default()));
-    out.push_str("<leaseInfo>");
-    for (name, value) in lease_fields(info.lease) {
-        element(out, name, &value.to_string());
-    }
-    out.push_str("</leaseInfo>");
-    push_map(out, &info.metadata);
-    for (name, value) in optional_texts(info) {
+    push_data_center(out, info.data_center.as_ref().unwrap_or(&DataCenter::default()), detail);
+    for (name, value) in optional_texts(info, detail) {
         if let Some(value) = value {
             element(out, name, value);
         }
     }
-    element(out, "isCoordinatingDiscoveryServer", bool_text(info.coordinating));
     element(out, "lastUpdatedTimestamp", &info.last_updated.to_string());
-    element(out, "lastDirtyTimestamp", &dirty(info).to_string());
+    if full {
+        element(out, "countryId", &info.country.to_string());
+        out.push_str("<leaseInfo>");
+        for (name, value) in lease_fields(info.lease) {
+            element(out, name, &value.to_string());
+        }
+        out.push_str("</leaseInfo>");
+        push_map(
+            out,
+            info.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())),
+        );
+        element(out, "isCoordinatingDiscoveryServer", bool_text(info.coordinating));
+        element(out, "lastDirtyTimestamp", &dirty(info).to_string());
+    }
     if let Some(action) = info.action {
         element(out, "actionType", action.as_str());
     }
@@ -278,23 +286,24 @@ fn push_port(out: &mut String, name: &str, port: PortField) {
     ));
 }
 
-fn push_data_center(out: &mut String, data_center: &DataCenter) {
+fn push_data_center(out: &mut String, data_center: &DataCenter, detail: Detail) {
     out.push_str(&format!("<dataCenterInfo class=\"{}\">", class_of(data_center)));
     element(out, "name", data_center_name(data_center));
     if data_center.name == "Amazon" {
-        push_map(out, &data_center.metadata);
+        push_map(out, amazon(data_center, detail).into_iter());
     }
     out.push_str("</dataCenterInfo>");
 }
 
-fn push_map(out: &mut String, map: &std::collections::BTreeMap<String, String>) {
-    if map.is_empty() {
+fn push_map<'a>(out: &mut String, map: impl Iterator<Item = (&'a str, &'a str)>) {
+    let mut map = map.peekable();
+    if map.peek().is_none() {
         out.push_str("<metadata class=\"java.util.Collections$EmptyMap\"/>");
         return;
     }
     out.push_str("<metadata>");
     // An empty key has no element name.
-    for (key, value) in map.iter().filter(|(key, _)| !key.is_empty()) {
+    for (key, value) in map.filter(|(key, _)| !key.is_empty()) {
         element(out, &name_of(key), value);
     }
     out.push_str("</metadata>");

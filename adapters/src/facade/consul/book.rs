@@ -20,7 +20,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::{Check, Health, Node, Owner, Probe, Service, Value};
-use crate::facade::shared::{Moment, Versioned};
+use crate::facade::{
+    shared::{Moment, Versioned},
+    traffic::Leases,
+};
 
 mod answers;
 mod catalog;
@@ -76,6 +79,8 @@ pub struct Book {
     kv: BTreeMap<String, Value>,
     index: u64,
     marks: Marks,
+    /// Services taken out because they had been critical for too long, since the start.
+    evicted: u64,
 }
 
 #[derive(Debug)]
@@ -140,6 +145,7 @@ impl Book {
                 kv: index,
                 services: BTreeMap::new(),
             },
+            evicted: 0,
             identity,
         };
         let stamp = Stamp {
@@ -185,6 +191,15 @@ impl Book {
     /// How many instances there are, mirrored ones included.
     pub fn len(&self) -> usize {
         self.nodes.values().map(|place| place.services.len()).sum()
+    }
+
+    /// How many clients have registered here, and how many were taken out.
+    pub fn leases(&self) -> Leases {
+        let all = self.nodes.values().flat_map(|place| place.services.values());
+        Leases {
+            held: all.filter(|(service, _)| service.owner != Owner::Mirror).count(),
+            evicted: self.evicted,
+        }
     }
 
     /// Whether there is no instance.
@@ -453,7 +468,9 @@ impl Book {
         let next = match check.probe {
             Probe::Ttl(ttl) => now.steady + ttl,
             // Spread, so that a thousand checks registered at once are not run at once.
-            Probe::Http { .. } | Probe::Tcp(_) => now.steady + fastrand::u64(0..=check.interval.min(1000)),
+            Probe::Http { .. } | Probe::Tcp(_) | Probe::Inherited(_) => {
+                now.steady + fastrand::u64(0..=check.interval.min(1000))
+            }
             Probe::Stated => u64::MAX,
         };
         if known_check.as_ref() == Some(&check) {
@@ -476,6 +493,11 @@ impl Book {
         let service = check.service.clone();
         place.of.entry(service.clone()).or_default().insert(check.id.clone());
         let critical = check.status == Health::Critical;
+        // Restored after a connection to it failed: the next one that does not undoes it.
+        let bad = match &check.probe {
+            Probe::Inherited(address) if critical && !address.is_empty() => check.bad_before,
+            _ => 0,
+        };
         place.checks.insert(
             check.id.clone(),
             Watched {
@@ -487,7 +509,7 @@ impl Book {
                 next,
                 running: false,
                 good: 0,
-                bad: 0,
+                bad,
                 critical_since: critical.then(|| critical_since.unwrap_or(now.steady)),
             },
         );

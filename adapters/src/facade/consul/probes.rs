@@ -96,7 +96,7 @@ async fn probe(due: &Due, clients: Option<&(reqwest::Client, reqwest::Client)>) 
                 ),
             }
         }
-        Probe::Tcp(address) => match timeout(patience, TcpStream::connect(address)).await {
+        Probe::Tcp(address) | Probe::Inherited(address) => match timeout(patience, TcpStream::connect(address)).await {
             Ok(Ok(_)) => (Health::Passing, format!("TCP connect {address}: Success")),
             Ok(Err(error)) => (Health::Critical, format!("dial tcp {address}: {error}")),
             Err(_) => (Health::Critical, format!("dial tcp {address}: i/o timeout")),

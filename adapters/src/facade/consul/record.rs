@@ -160,6 +160,9 @@ pub enum Probe {
     },
     /// By a connection to `host:port`.
     Tcp(String),
+    /// Taken over from another registry: its client says so, now and then, and meanwhile a connection to `host:port`
+    /// tells whether anybody is there. Empty: only its client does.
+    Inherited(String),
 }
 
 impl Probe {
@@ -167,7 +170,7 @@ impl Probe {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Stated => "",
-            Self::Ttl(_) => "ttl",
+            Self::Ttl(_) | Self::Inherited(_) => "ttl",
             Self::Http { .. } => "http",
             Self::Tcp(_) => "tcp",
         }

@@ -8,18 +8,19 @@
 //! - `?index=N&wait=30s` is answered when the index of *what is shown* is above N, else after the wait and up to a
 //!   sixteenth more, with what stands then. At most ten minutes; five if nothing is said.
 //! - `?dc=` must be ours; `ns`, `partition`, `near`, `stale`, `consistent`, `cached` and `pretty` mean nothing here.
-//!   `?filter=` is refused: leaving it out would answer another question.
+//! - `?filter=` as in [`filter`]; where it is not understood it is refused, for leaving it out would answer another question.
 //! - Nobody's service is an empty list with 200, nobody's check is 404: clients register again by that.
+//! - Answers are gzipped if the client takes that, as a real agent's.
 //!
-//! Not answered: sessions, locks, transactions, prepared queries, events, ACLs, Connect.
+//! What is not there (sessions, transactions and so on) says so: `absent`.
 
+mod absent;
 mod agent;
 mod kv;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
     body::{Body, Bytes},
     extract::Request,
     response::Response,
@@ -36,10 +37,11 @@ use tracing::warn;
 use super::{
     body,
     book::{Book, Filter, Identity, Refusal, Watch},
+    filter::{self, Expression},
     record::Health,
     time,
 };
-use crate::facade::{shared::Shared, writes::Writes};
+use crate::facade::{gzip, shared::Shared, traffic::Why, writes::Writes};
 
 /// The largest body that is read: Consul's values have 512 kB.
 const MAX_BODY: usize = 1 << 20;
@@ -62,6 +64,8 @@ pub struct Surface {
 struct Asked<'a> {
     parts: &'a Parts,
     query: Query,
+    /// Which rows of the answer are wanted.
+    wanted: Option<Expression>,
 }
 
 impl Surface {
@@ -74,12 +78,9 @@ impl Surface {
         }
     }
 
-    /// As a service of its own.
-    pub fn router(self) -> Router {
-        Router::new().fallback(move |request: Request| {
-            let surface = self.clone();
-            async move { surface.answer(request).await }
-        })
+    /// Answers a request, and is used up.
+    pub(crate) async fn answered(self, request: Request) -> Response {
+        self.answer(request).await
     }
 
     /// Answers a request.
@@ -104,14 +105,20 @@ impl Surface {
             return elsewhere.answer(request, rest).await;
         }
         let (parts, body) = request.into_parts();
-        let asked = Asked {
-            query: Query::of(parts.uri.query()),
-            parts: &parts,
-        };
-        if let Some(problem) = self.check(&asked.query) {
+        let query = Query::of(parts.uri.query());
+        if let Some(problem) = self.check(&query) {
             return problem;
         }
-        match segments[..] {
+        let wanted = match wanted(&segments, &query) {
+            Ok(wanted) => wanted,
+            Err(what) => return plain(StatusCode::BAD_REQUEST, what),
+        };
+        let asked = Asked {
+            query,
+            parts: &parts,
+            wanted,
+        };
+        let response = match segments[..] {
             ["catalog", ref rest @ ..] if shown_here => self.catalog(rest, &asked).await,
             ["health", ref rest @ ..] => self.health(rest, &asked).await,
             ["status", what] => self.status(what, &asked),
@@ -122,8 +129,9 @@ impl Surface {
             }
             ["agent", ref rest @ ..] => self.agent(rest, &asked, body).await,
             ["catalog", what] => self.catalog_write(what, &asked, body).await,
-            _ => not_found(),
-        }
+            _ => self.absent(&segments, &asked).await,
+        };
+        gzip::packed(&parts.headers, response).await
     }
 
     /// What stands in the query and cannot be done.
@@ -138,12 +146,7 @@ impl Surface {
                 "Cannot specify ?stale with ?consistent, conflicting semantics.",
             ));
         }
-        query.get("filter").filter(|filter| !filter.is_empty()).map(|_| {
-            plain(
-                StatusCode::BAD_REQUEST,
-                "filter expressions are not supported here; use tag, passing or node-meta",
-            )
-        })
+        None
     }
 
     async fn catalog(&self, path: &[&str], asked: &Asked<'_>) -> Response {
@@ -156,7 +159,18 @@ impl Surface {
         };
         match *path {
             ["datacenters"] => json_response(&json!([self.identity.datacenter]), None),
-            ["services"] => self.read(asked, Watch::Listing, |book| book.listing(&filter)).await,
+            ["services"] => {
+                let show = |book: &Book| match &asked.wanted {
+                    Some(wanted) => book.listing_of(&filter, |row| wanted.takes(row)),
+                    None => book.listing(&filter),
+                };
+                // Which instances there are decides, and not names and tags alone.
+                let watch = match &asked.wanted {
+                    Some(_) => Watch::Any,
+                    None => Watch::Listing,
+                };
+                self.read(asked, watch, show).await
+            }
             ["nodes"] => self.read(asked, Watch::Nodes, |book| book.catalog_nodes(&filter)).await,
             ["service", name] => {
                 let watch = Watch::Service(name.to_owned());
@@ -263,7 +277,7 @@ impl Surface {
             return plain(StatusCode::BAD_REQUEST, what);
         }
         let (index, body) = self.shared.read(|book| (book.index_of(&watch), show(book)));
-        json_response(&body, Some(index))
+        json_response(&asked.rows(body), Some(index))
     }
 
     /// Returns when the index is above the one that is asked for, or after the wait. `Err` with what is wrong.
@@ -303,6 +317,18 @@ impl Surface {
 }
 
 impl Asked<'_> {
+    /// The rows that are wanted: of a list, or of a map by id.
+    fn rows(&self, mut body: Value) -> Value {
+        let Some(wanted) = &self.wanted else { return body };
+        match &mut body {
+            Value::Array(rows) => rows.retain(|row| wanted.takes(row)),
+            // A map of names and tags has been looked through already.
+            Value::Object(rows) => rows.retain(|_, row| !row.is_object() || wanted.takes(row)),
+            _ => {}
+        }
+        body
+    }
+
     /// A refusal if the method is none of these.
     fn only(&self, methods: &[Method]) -> Option<Response> {
         let method = &self.parts.method;
@@ -370,6 +396,25 @@ impl Query {
             node_meta: meta.collect(),
         })
     }
+}
+
+/// What `?filter=` asks for; `Err` if it is not understood, or this answer cannot be filtered.
+fn wanted(path: &[&str], query: &Query) -> Result<Option<Expression>, String> {
+    let Some(text) = query.get("filter").filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let shape = match path {
+        ["health", "service", _] => filter::ENTRY,
+        ["health", "checks" | "node" | "state", _] | ["agent", "checks"] => filter::CHECK,
+        ["catalog", "service", _] | ["catalog", "services"] => filter::CATALOG,
+        ["catalog", "nodes"] => filter::NODE,
+        ["agent", "services"] => filter::SERVICE,
+        ["catalog" | "health" | "agent", ..] => return Err("filter is not supported for this answer here".to_owned()),
+        // As Consul, which looks at it nowhere else.
+        _ => return Ok(None),
+    };
+    let expression = Expression::read(text, shape).map_err(|what| format!("Failed to read the filter: {what}"))?;
+    Ok(Some(expression))
 }
 
 async fn bytes(body: Body) -> Result<Bytes, Response> {
@@ -444,11 +489,14 @@ fn not_found() -> Response {
 
 /// Consul's errors are plain text.
 pub(crate) fn plain(status: StatusCode, text: impl Into<String>) -> Response {
-    let mut response = Response::new(Body::from(text.into()));
+    let text = text.into();
+    let why = Why(text.as_str().into());
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.extensions_mut().insert(why);
     response
 }
 

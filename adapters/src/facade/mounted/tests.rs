@@ -82,7 +82,7 @@ fn two() -> World {
 #[tokio::test]
 async fn one_port_shows_the_mesh_in_both_protocols_and_follows_it() {
     let (sender, world_now) = watch::channel(Arc::new(two()));
-    let mut facades = Facades::new(world_now);
+    let mut facades = Facades::new(world_now, Board::default());
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -175,7 +175,7 @@ async fn nobody_is_told_an_empty_list_before_the_registries_have_been_read() {
     let mut unread = registry("eureka", "eureka", &[]);
     unread.caught_up = None;
     let (sender, world_now) = watch::channel(Arc::new(world(vec![unread])));
-    let mut facades = Facades::new(world_now);
+    let mut facades = Facades::new(world_now, Board::default());
     let set = [
         facade("e", json!({ "address": "127.0.0.1:0", "eureka": {} })),
         facade(
@@ -217,7 +217,7 @@ async fn writes_are_passed_on_unchanged_and_reads_go_on_when_the_registry_is_dow
         ),
     ];
     let (_sender, world_now) = watch::channel(Arc::new(two()));
-    let mut facades = Facades::new(world_now);
+    let mut facades = Facades::new(world_now, Board::default());
     let set = [
         facade(
             "c",
@@ -296,7 +296,7 @@ async fn writes_are_passed_on_unchanged_and_reads_go_on_when_the_registry_is_dow
 #[tokio::test]
 async fn a_changed_configuration_moves_what_changed_and_leaves_the_rest() {
     let (_sender, world_now) = watch::channel(Arc::new(two()));
-    let mut facades = Facades::new(world_now);
+    let mut facades = Facades::new(world_now, Board::default());
     let kept = facade("kept", json!({ "address": "127.0.0.1:0", "eureka": {} }));
     let moved = |path: &str| facade("moved", json!({ "address": "127.0.0.1:0", "path": path, "consul": {} }));
     assert!(facades.set(&[kept.clone(), moved("/a")], &[]).is_empty());

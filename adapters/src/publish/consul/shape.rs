@@ -61,7 +61,7 @@ pub(super) fn shape(record: &Record, scope: &Scope) -> Result<Shaped, Unfit> {
     let share = rules::share(instance, &mut losses);
     let dubbo = rules::is_dubbo(&instance.metadata);
     let mut given = std::mem::take(&mut instance.metadata);
-    for key in [crate::eureka::convert::APP, crate::eureka::convert::OVERRIDDEN] {
+    for key in crate::eureka::convert::OF_ITS_REGISTRY {
         given.remove(key);
     }
     if dubbo {

@@ -21,7 +21,7 @@ use landfall_model::{Host, Port, Protocol, Status, service::DEFAULT_WEIGHT};
 
 use crate::{
     eureka::{
-        convert::{APP, OVERRIDDEN, PROTOCOL, VIP},
+        convert::{OF_ITS_REGISTRY, PROTOCOL, VIP},
         wire::{DataCenter, InstanceInfo, LeaseInfo, PortField},
     },
     publish::{
@@ -46,8 +46,9 @@ pub(super) fn shape(record: &Record) -> Result<Shaped, Unfit> {
     let share = rules::share(instance, &mut losses);
     let dubbo = rules::is_dubbo(&instance.metadata);
     let mut metadata = std::mem::take(&mut instance.metadata);
-    metadata.remove(APP);
-    metadata.remove(OVERRIDDEN);
+    for key in OF_ITS_REGISTRY {
+        metadata.remove(key);
+    }
     // Spring's consumers look a service up by this: under a new name the old one would hide it.
     let vip = metadata
         .remove(VIP)

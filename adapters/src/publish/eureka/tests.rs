@@ -250,8 +250,9 @@ impl Server {
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let refuse = Arc::new(AtomicU16::new(0));
         let (log, refusing) = (asked.clone(), refuse.clone());
-        let app = Surface::new(book.clone(), Writes::Here)
-            .router()
+        let surface = Surface::new(book.clone(), Writes::Here);
+        let app = axum::Router::new()
+            .fallback(move |request: Request| surface.clone().answered(request))
             .layer(middleware::from_fn(move |request: Request, next: middleware::Next| {
                 let line = format!("{} {}", request.method(), request.uri());
                 log.lock().unwrap().push(line);

@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use landfall_model::{Host, Instance, Protocol, Status, service::DEFAULT_WEIGHT};
 
 use crate::{
-    eureka::convert::{APP, OVERRIDDEN},
+    eureka::convert::OF_ITS_REGISTRY,
     publish::{
         Key, Record, Shaped, Unfit,
         escape::{escape, undo},
@@ -35,13 +35,7 @@ const MAX_NAME: usize = 16 << 10;
 /// Bytes of a name of Java's, a group, a version.
 const MAX_PLAIN: usize = 255;
 /// What our own follower adds to what it reads.
-const ADDED: [&str; 5] = [
-    "dubbo.level",
-    "dubbo.interfaces",
-    "dubbo.metadata.document",
-    APP,
-    OVERRIDDEN,
-];
+const ADDED: [&str; 3] = ["dubbo.level", "dubbo.interfaces", "dubbo.metadata.document"];
 /// Without these nobody can call it.
 pub(in crate::publish) const ESSENTIAL: [&str; 8] = [
     "interface",
@@ -237,7 +231,7 @@ fn address(record: &Record, is_dubbo: bool) -> Result<(String, u16), Unfit> {
 fn parameters(given: Parameters, losses: &mut Losses) -> Parameters {
     let mut parameters = Parameters::new();
     for (key, text) in given {
-        if ADDED.contains(&&*key) {
+        if ADDED.contains(&&*key) || OF_ITS_REGISTRY.contains(&&*key) {
             continue;
         }
         let name = escape(&key, |_, c| c.is_ascii_alphanumeric() || "_.-:*~".contains(c));

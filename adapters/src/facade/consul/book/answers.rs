@@ -29,6 +29,8 @@ pub enum Watch {
     Key(String),
     /// All keys that begin with something.
     Keys,
+    /// What never changes.
+    Nothing,
 }
 
 /// Which instances of a service are wanted.
@@ -66,6 +68,8 @@ impl Book {
             Watch::Any => self.index,
             Watch::Key(key) => self.kv.get(key).map_or(self.marks.kv, |value| value.modified),
             Watch::Keys => self.marks.kv,
+            // The least that clients take for an index.
+            Watch::Nothing => 1,
         }
     }
 
@@ -79,6 +83,22 @@ impl Book {
             for (service, _) in place.services.values() {
                 let tags = names.entry(&service.name).or_default();
                 tags.extend(service.tags.iter().map(String::as_str));
+            }
+        }
+        json!(names)
+    }
+
+    /// `/v1/catalog/services` of those rows of `/v1/catalog/service/:name` that are wanted.
+    pub fn listing_of(&self, filter: &Filter, wanted: impl Fn(&Json) -> bool) -> Json {
+        let mut names: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for name in self.names.keys() {
+            let Json::Array(rows) = self.catalog_service(name, filter) else {
+                continue;
+            };
+            for row in rows.iter().filter(|row| wanted(row)) {
+                let tags = row["ServiceTags"].as_array().into_iter().flatten();
+                let tags = tags.filter_map(|tag| tag.as_str().map(str::to_owned));
+                names.entry(name).or_default().extend(tags);
             }
         }
         json!(names)
@@ -321,7 +341,7 @@ impl Place {
     fn check(&self, node: &str, watched: &Watched) -> Json {
         let check = &watched.check;
         let service = self.services.get(&check.service).map(|(service, _)| service);
-        let active = !matches!(check.probe, Probe::Stated | Probe::Ttl(_));
+        let active = !matches!(check.probe, Probe::Stated | Probe::Ttl(_) | Probe::Inherited(_));
         let shown = |ms: u64| {
             if active && ms > 0 {
                 time::text(ms)

@@ -50,22 +50,30 @@ impl Book {
         Ok(())
     }
 
-    /// A client says how its TTL check stands, which renews it.
+    /// A client says how its TTL check stands, which renews it; or how one stands that was taken over.
     ///
     /// # Errors
     /// [`Refusal::Unknown`] for one that does not exist, or has no TTL.
     pub fn update_check(&mut self, id: &str, status: Health, output: &str, now: Moment) -> Result<(), Refusal> {
         let watched = self.own_check(id)?;
-        let Probe::Ttl(ttl) = watched.check.probe else {
-            return Err(Refusal::Unknown(format!(
-                "CheckID \"{}\" does not have associated TTL",
-                id.escape_debug()
-            )));
+        let ttl = match watched.check.probe {
+            Probe::Ttl(ttl) => Some(ttl),
+            Probe::Inherited(_) => None,
+            _ => {
+                return Err(Refusal::Unknown(format!(
+                    "CheckID \"{}\" does not have associated TTL",
+                    id.escape_debug()
+                )));
+            }
         };
         let node = self.identity.node.clone();
         self.conclude(&node, id, status, output, now);
         if let Some(watched) = self.watched(&node, id) {
-            watched.next = now.steady + ttl;
+            match ttl {
+                Some(ttl) => watched.next = now.steady + ttl,
+                // Its own word counts; a connection undoes only what another one did.
+                None => watched.bad = 0,
+            }
         }
         Ok(())
     }
@@ -77,7 +85,11 @@ impl Book {
         };
         let mut due = Vec::new();
         for watched in place.checks.values_mut() {
-            let active = matches!(watched.check.probe, Probe::Http { .. } | Probe::Tcp(_));
+            let active = match &watched.check.probe {
+                Probe::Http { .. } | Probe::Tcp(_) => true,
+                Probe::Inherited(address) => !address.is_empty(),
+                Probe::Stated | Probe::Ttl(_) => false,
+            };
             if active && !watched.running && watched.next <= now.steady {
                 watched.running = true;
                 watched.next = now.steady + watched.check.interval;
@@ -101,6 +113,18 @@ impl Book {
             return;
         }
         watched.running = false;
+        if matches!(due.probe, Probe::Inherited(_)) {
+            let was_bad = watched.bad >= watched.check.bad_before;
+            watched.bad = match status {
+                Health::Critical => watched.bad.saturating_add(1),
+                Health::Passing | Health::Warning => 0,
+            };
+            let is_bad = watched.bad >= watched.check.bad_before;
+            if was_bad != is_bad {
+                self.conclude(&node, &due.check, status, output, now);
+            }
+            return;
+        }
         let enough = if status == Health::Critical {
             (watched.good, watched.bad) = (0, watched.bad.saturating_add(1));
             watched.bad >= watched.check.bad_before
@@ -141,6 +165,7 @@ impl Book {
         for service in &hopeless {
             self.take_service(&node, service);
         }
+        self.evicted += hopeless.len() as u64;
         (silent.len(), hopeless.len())
     }
 

@@ -31,6 +31,13 @@ pub struct SavedNode {
     checks: Vec<Check>,
 }
 
+impl Saved {
+    /// Whether nobody was registered, and nothing is under any key.
+    pub fn is_empty(&self) -> bool {
+        self.kv.is_empty() && self.nodes.values().all(|node| node.services.is_empty())
+    }
+}
+
 impl Book {
     /// What is worth keeping: nothing that is mirrored.
     pub fn saved(&self) -> Saved {

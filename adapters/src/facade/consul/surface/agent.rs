@@ -4,7 +4,7 @@ use axum::{body::Body, response::Response};
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::{Asked, Surface, body, bytes, done, json_response, not_found, plain};
+use super::{Asked, Book, Surface, body, bytes, done, json_response, not_found, plain};
 use crate::facade::consul::record::Health;
 
 impl Surface {
@@ -18,7 +18,7 @@ impl Surface {
             return refused;
         }
         if reads {
-            return self.agent_read(path);
+            return self.agent_read(path, asked);
         }
         let body = match bytes(body).await {
             Ok(body) => body,
@@ -27,7 +27,7 @@ impl Surface {
         self.agent_write(path, asked, &body)
     }
 
-    fn agent_read(&self, path: &[&str]) -> Response {
+    fn agent_read(&self, path: &[&str], asked: &Asked<'_>) -> Response {
         let shown = |body: Option<serde_json::Value>, id: &str| match body {
             Some(body) => json_response(&body, None),
             None => plain(StatusCode::NOT_FOUND, format!("unknown service ID: {id}")),
@@ -35,8 +35,8 @@ impl Surface {
         match *path {
             ["self"] => json_response(&self.agent_self(), None),
             ["members"] => json_response(&json!([self.member()]), None),
-            ["services"] => json_response(&self.shared.read(|book| book.agent_services()), None),
-            ["checks"] => json_response(&self.shared.read(|book| book.agent_checks()), None),
+            ["services"] => json_response(&asked.rows(self.shared.read(Book::agent_services)), None),
+            ["checks"] => json_response(&asked.rows(self.shared.read(Book::agent_checks)), None),
             ["service", id] => shown(self.shared.read(|book| book.agent_service(id)), id),
             ["health", "service", "id", id] => match self.shared.read(|book| book.agent_health(id)) {
                 Some((worst, maintained, body)) => {
