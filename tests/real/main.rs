@@ -9,6 +9,7 @@ mod h2;
 mod hessian;
 mod nacos;
 mod nacos_publish;
+mod others_failures;
 mod outages;
 mod pairs;
 mod publish;
