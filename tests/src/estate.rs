@@ -133,7 +133,7 @@ impl Estate {
         // Whatever becomes of the test, the estate ends with it.
         let pid = std::process::id().to_string();
         command
-            .args(["--instance", &self.instance, "--for-pid", &pid, "--lifetime", "1800"])
+            .args(["--instance", &self.instance, "--for-pid", &pid, "--lifetime", "3600"])
             .stdin(Stdio::null());
         command
     }

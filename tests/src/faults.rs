@@ -23,6 +23,8 @@ pub enum Fault {
     None,
     /// 500 to everything.
     Error,
+    /// 404 to everything.
+    NotFound,
     /// A page of HTML with status 200, as a captive portal or a wrong port gives.
     Html,
     /// Lists lose every second entry, at every depth that a registry lists things at.
@@ -139,6 +141,7 @@ async fn refusal(fault: Fault) -> Option<Response<Body>> {
     match fault {
         Fault::None | Fault::HalfList | Fault::Empty => None,
         Fault::Error => Some((StatusCode::INTERNAL_SERVER_ERROR, "rpc error: made to fail").into_response()),
+        Fault::NotFound => Some((StatusCode::NOT_FOUND, "made to know nothing").into_response()),
         Fault::Html => Some(axum::response::Html("<html><body>Please log in</body></html>").into_response()),
         Fault::Silence => std::future::pending().await,
     }

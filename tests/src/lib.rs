@@ -6,6 +6,7 @@ pub mod estate;
 pub mod faults;
 pub mod landfall;
 pub mod load;
+pub mod natives;
 pub mod origin;
 pub mod wait;
 pub mod zookeeper_faults;
