@@ -115,12 +115,9 @@ pub(crate) fn address(spec: &RegistrySpec) -> String {
     } else if let Some(embedded) = &spec.embedded {
         let eureka = embedded.eureka.as_ref().map(|one| &one.address);
         let consul = embedded.consul.as_ref().map(|one| &one.address);
-        eureka
-            .into_iter()
-            .chain(consul)
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ")
+        let nacos = embedded.nacos.as_ref().map(|one| &one.address);
+        let all = [eureka, consul, nacos].into_iter().flatten();
+        all.map(String::as_str).collect::<Vec<_>>().join(", ")
     } else {
         crate::static_::ADDRESS.to_owned()
     }

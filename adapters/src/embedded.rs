@@ -1,11 +1,14 @@
-//! A registry of our own inside this process: it answers Eureka's and Consul's protocols, and is followed without
-//! asking.
+//! A registry of our own inside this process: it answers Eureka's, Consul's and Nacos' protocols, and is followed
+//! without asking.
 //!
 //! ```text
-//! Eureka's clients ──HTTP──▶ surface ──▶ book ─┐
-//!                                      ▲ │     ├─▶ (a change wakes) follow ──▶ Knowledge
-//!                               twins  │ ▼     │
-//! Consul's clients ──HTTP──▶ surface ──▶ book ─┘     every second: state ──▶ disk
+//! Eureka's clients ──HTTP────────▶ surface ──▶ book ─┐
+//!                                            ▲ │     │
+//!                                     twins  │ ▼     ├─▶ (a change wakes) follow ──▶ Knowledge
+//! Consul's clients ──HTTP────────▶ surface ──▶ book ─┤
+//!                                            ▲ │     │
+//!                                     twins  │ ▼     │
+//! Nacos' clients ──gRPC, HTTP────▶ surface ──▶ book ─┘     every second: state ──▶ disk
 //! ```
 //!
 //! The ports are bound when the registry is made, so a port in use is an error at the start. The servers run
@@ -16,31 +19,36 @@
 //! stands for at least one duration. Without one it starts empty; clients come back with their next
 //! heartbeat, which is answered 404 and makes them register.
 //!
-//! With both protocols each shows what was registered by the other (`twin`). It may begin with what another registry had
-//! (`inherit`).
+//! With several protocols each shows what was registered by the others (`twin`). It may begin with what another registry
+//! had (`inherit`).
 
 use std::{
     collections::BTreeSet,
     net::{SocketAddr, TcpListener},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
 use axum::{Router, extract::Request, response::Response};
-use landfall_config::kinds::registry::EmbeddedSpec;
+use landfall_config::kinds::registry::{EmbeddedSpec, NACOS_GRPC_OFFSET};
 use landfall_model::RegistryName;
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tracing::{info, warn};
 
 use self::{
     state::{Saver, StateFile},
-    twin::{Books, Seen},
+    twin::{Answers, Books, Seen},
 };
 use crate::{
     eureka::{book as eureka, surface::Surface as EurekaSurface},
     facade::{
         consul::{book as consul, probes, surface::Surface as ConsulSurface},
+        nacos::{
+            book as nacos,
+            grpc::{self, Server as NacosServer, Writes as NacosWrites},
+            surface::Surface as NacosSurface,
+        },
         serve,
         shared::{Shared, wall_clock},
         traffic::{Board, Description, Of, Place},
@@ -72,8 +80,13 @@ pub struct Embedded {
     consul: Option<SocketAddr>,
     /// On the board as long as it lives.
     _places: Vec<Arc<Place>>,
+    nacos: Option<SocketAddr>,
     /// Until they are served.
     listeners: Mutex<Vec<(TcpListener, Router)>>,
+    /// Likewise, for Nacos' gRPC.
+    grpc: Mutex<Option<TcpListener>>,
+    /// Dropped with this value, which ends gRPC.
+    nacos_server: watch::Sender<Arc<NacosServer>>,
     saver: Option<Arc<Saver>>,
     /// Dropped with this value, which ends the servers.
     stop: watch::Sender<()>,
@@ -101,6 +114,21 @@ impl Embedded {
         let bind = |address: Option<&String>, field: &str| address.map(|stated| serve::bind(stated, field)).transpose();
         let eureka = bind(spec.eureka.as_ref().map(|one| &one.address), "embedded.eureka.address")?;
         let consul = bind(spec.consul.as_ref().map(|one| &one.address), "embedded.consul.address")?;
+        let nacos = bind(spec.nacos.as_ref().map(|one| &one.address), "embedded.nacos.address")?;
+        let nacos_grpc = nacos
+            .as_ref()
+            .map(|(_, address)| match grpc::beside(*address) {
+                Some(beside) => serve::bind(&beside.to_string(), "embedded.nacos.address"),
+                None => Err(ConnectError::BadUrl {
+                    field: "embedded.nacos.address".to_owned(),
+                    value_without_credentials: address.to_string(),
+                    why: format!(
+                        "choose a port up to {}: gRPC is answered 1000 above",
+                        u16::MAX - NACOS_GRPC_OFFSET
+                    ),
+                }),
+            })
+            .transpose()?;
         // Only now: whoever had the ports has written its state.
         let file = kept.map(|(data_dir, name)| StateFile::new(data_dir, name));
         let saved = file.as_ref().and_then(StateFile::load);
@@ -110,7 +138,7 @@ impl Embedded {
         let name = kept.map_or("embedded", |(_, name)| name.as_str());
         let (mut listeners, mut places) = (Vec::new(), Vec::new());
         let mut stated = String::new();
-        let (mut eureka_address, mut consul_address) = (None, None);
+        let (mut eureka_address, mut consul_address, mut nacos_address) = (None, None, None);
         if let Some((listener, address)) = eureka {
             let surface = EurekaSurface::new(books.eureka.clone(), Writes::Here);
             let book = books.eureka.clone();
@@ -137,13 +165,30 @@ impl Embedded {
             consul_address = Some(address);
             stated = address.to_string();
         }
+        if let Some((listener, address)) = nacos {
+            let surface = NacosSurface::new(books.nacos.clone(), Writes::Here);
+            let place = Place::new(board, describe(name, "nacos", address), None);
+            let answer = move |request| {
+                let surface = surface.clone();
+                async move { surface.answer(request).await }
+            };
+            listeners.push((listener, router(&place, answer)));
+            places.push(place);
+            nacos_address = Some(address);
+            stated = address.to_string();
+        }
+        let ready = Arc::new(AtomicBool::new(true));
+        let nacos_server = NacosServer::new(books.nacos.clone(), NacosWrites::Here, ready);
         let embedded = Self {
             name: name.into(),
             _places: places,
             books,
             eureka: eureka_address,
             consul: consul_address,
+            nacos: nacos_address,
             listeners: Mutex::new(listeners),
+            grpc: Mutex::new(nacos_grpc.map(|(listener, _)| listener)),
+            nacos_server: watch::Sender::new(nacos_server),
             saver,
             stop: watch::Sender::new(()),
         };
@@ -166,6 +211,11 @@ impl Embedded {
         self.consul
     }
 
+    /// Where it answers Nacos' protocol over HTTP; the real port if 0 was asked for. gRPC is 1000 above.
+    pub fn nacos_addr(&self) -> Option<SocketAddr> {
+        self.nacos
+    }
+
     /// Begins to answer, once. Needs a runtime.
     fn serve(&self) -> std::io::Result<()> {
         let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
@@ -183,7 +233,15 @@ impl Embedded {
             info!(%address, "the embedded registry answers Consul's protocol");
             tokio::spawn(probes::run(self.books.consul.clone(), self.stop.subscribe()));
         }
-        if self.eureka.is_some() && self.consul.is_some() {
+        let grpc = self.grpc.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(listener) = grpc {
+            grpc::spawn(listener, self.nacos_server.subscribe())?;
+        }
+        if let Some(address) = self.nacos {
+            info!(%address, "the embedded registry answers Nacos' protocol");
+            tokio::spawn(tend_nacos(self.books.nacos.clone(), self.stop.subscribe()));
+        }
+        if [self.eureka, self.consul, self.nacos].iter().flatten().count() > 1 {
             tokio::spawn(self.books.clone().keep_twins(self.name.clone(), self.stop.subscribe()));
         }
         if let Some(saver) = &self.saver {
@@ -245,7 +303,7 @@ where
     })
 }
 
-/// Both books, with what was saved.
+/// All books, with what was saved.
 fn books(spec: &EmbeddedSpec, consul_address: Option<SocketAddr>, saved: Option<state::Saved>) -> Books {
     let clock = u64::try_from(wall_clock()).unwrap_or(0);
     let beginning = |last: u64| clock.max(last.saturating_add(LEAP));
@@ -266,13 +324,28 @@ fn books(spec: &EmbeddedSpec, consul_address: Option<SocketAddr>, saved: Option<
             .as_ref()
             .map_or(0, |saved| eureka::Book::saved_version(&saved.eureka)),
     );
+    let nacos_version = beginning(saved.as_ref().map_or(0, |saved| saved.nacos.version));
+    let namespace = spec
+        .nacos
+        .as_ref()
+        .map_or(nacos::PUBLIC, |nacos| match nacos.namespace.trim() {
+            "" => nacos::PUBLIC,
+            namespace => namespace,
+        });
     let books = Books {
+        answers: Answers {
+            eureka: spec.eureka.is_some(),
+            consul: spec.consul.is_some(),
+            nacos: spec.nacos.is_some(),
+        },
+        nacos: Shared::new(nacos::Book::new(namespace, nacos::Limits::default(), nacos_version)),
         eureka: Shared::new(eureka::Book::starting_at(eureka::Limits::default(), eureka_version)),
         consul: Shared::new(consul::Book::new(identity, consul::Limits::default(), consul_index)),
     };
     if let Some(saved) = saved {
         let ago = saved.age();
-        let lost = books.eureka.tend(|book, now| book.restore(&saved.eureka, ago, now));
+        let lost = books.eureka.tend(|book, now| book.restore(&saved.eureka, ago, now))
+            + books.nacos.tend(|book, now| book.restore(saved.nacos, now));
         if lost > 0 {
             warn!(
                 lost,
@@ -283,6 +356,7 @@ fn books(spec: &EmbeddedSpec, consul_address: Option<SocketAddr>, saved: Option<
         info!(
             eureka = books.eureka.read(eureka::Book::len),
             consul = books.consul.read(consul::Book::len),
+            nacos = books.nacos.read(nacos::Book::len),
             "the embedded registry goes on where it was left; every lease stands for one duration at least"
         );
     }
@@ -319,6 +393,23 @@ async fn expire(shared: Arc<Shared<eureka::Book>>, mut stopped: watch::Receiver<
     }
 }
 
+/// Beats that are missing, clients that do not come back, services that are empty.
+pub(crate) async fn tend_nacos(shared: Arc<Shared<nacos::Book>>, mut stopped: watch::Receiver<()>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                let gone = shared.tend(nacos::Book::expire);
+                if gone > 0 {
+                    info!(gone, "instances of Nacos' clients have not been heard of in time");
+                }
+            }
+            changed = stopped.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
 #[async_trait::async_trait]
 impl Registry for Embedded {
     fn kind(&self) -> &'static str {
@@ -328,7 +419,12 @@ impl Registry for Embedded {
     fn address(&self) -> String {
         let eureka = self.eureka.map(|address| format!("http://{address}/eureka"));
         let consul = self.consul.map(|address| format!("http://{address}"));
-        eureka.into_iter().chain(consul).collect::<Vec<_>>().join(", ")
+        let nacos = self.nacos.map(|address| format!("http://{address}/nacos"));
+        [eureka, consul, nacos]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     async fn follow(&self, reports: &Reports) -> RegistryError {
@@ -339,6 +435,7 @@ impl Registry for Embedded {
             };
         }
         let (mut eureka, mut consul) = (self.books.eureka.watch(), self.books.consul.watch());
+        let mut nacos = self.books.nacos.watch();
         let mut seen = Seen::default();
         let mut reported = BTreeSet::new();
         self.report(&mut seen, &mut reported, reports).await;
@@ -348,6 +445,7 @@ impl Registry for Embedded {
                 tokio::select! {
                     changed = eureka.changed() => changed,
                     changed = consul.changed() => changed,
+                    changed = nacos.changed() => changed,
                 }
             };
             match tokio::time::timeout(CONFIRM, changed).await {

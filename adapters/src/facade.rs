@@ -11,6 +11,7 @@
 //! | `serve` | the listening side, with bounds |
 //! | [`shared`] | a book with a clock and a bell |
 //! | [`consul`] | Consul's HTTP API (Eureka's is in [`crate::eureka`]) |
+//! | [`nacos`] | Nacos' naming half, HTTP and gRPC |
 //! | [`writes`] | where writes go that are not kept here |
 //! | `project` | any registry's instance as a record of these protocols |
 //! | `view` | what of the World is shown |
@@ -24,6 +25,7 @@ pub mod consul;
 mod front;
 pub(crate) mod gzip;
 pub mod mounted;
+pub mod nacos;
 pub(crate) mod project;
 pub(crate) mod serve;
 pub mod shared;

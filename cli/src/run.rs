@@ -11,7 +11,7 @@ use landfall_adapters::{
     facade::{Facades, traffic::Board},
     hub::{Hub, HubOptions},
 };
-use landfall_config::{Config, ConfigFollower, LoadError, follow};
+use landfall_config::{Config, ConfigFollower, LoadError, follow, kinds::registry::nacos_grpc};
 use landfall_control::{
     Control, ControlOptions, DataPath,
     admin::{AdminServer, Sources},
@@ -293,9 +293,7 @@ fn registries_ports_are_free(config: &Config) -> Result<(), Failure> {
         let Some(embedded) = &registry.spec.embedded else {
             continue;
         };
-        let eureka = embedded.eureka.as_ref().map(|one| &one.address);
-        let consul = embedded.consul.as_ref().map(|one| &one.address);
-        for address in eureka.into_iter().chain(consul) {
+        for address in embedded.addresses() {
             if let Err(error) = std::net::TcpListener::bind(address) {
                 let text = format!("registry {} cannot listen on {address}: {error}", registry.name);
                 return Err(Failure::Unreachable(text));
@@ -304,9 +302,13 @@ fn registries_ports_are_free(config: &Config) -> Result<(), Failure> {
     }
     for facade in &config.facades {
         let address = &facade.spec.address;
-        if let Err(error) = std::net::TcpListener::bind(address) {
-            let text = format!("facade {} cannot listen on {address}: {error}", facade.name);
-            return Err(Failure::Unreachable(text));
+        let grpc = facade.spec.nacos.as_ref().and_then(|_| nacos_grpc(address));
+        for address in [address.parse().ok(), grpc].into_iter().flatten() {
+            let address: std::net::SocketAddr = address;
+            if let Err(error) = std::net::TcpListener::bind(address) {
+                let text = format!("facade {} cannot listen on {address}: {error}", facade.name);
+                return Err(Failure::Unreachable(text));
+            }
         }
     }
     Ok(())

@@ -18,7 +18,7 @@ use super::registry;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A client library that others have written, told by lines what to do.
-struct Client {
+pub(super) struct Client {
     child: Child,
     stdin: ChildStdin,
     lines: mpsc::Receiver<String>,
@@ -27,7 +27,7 @@ struct Client {
 
 impl Client {
     /// Starts and waits until it has registered.
-    async fn start(words: &[&str]) -> Self {
+    pub(super) async fn start(words: &[&str]) -> Self {
         let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("estate/clients/client");
         let mut child = Command::new(program)
             .args(words)
@@ -68,12 +68,12 @@ impl Client {
         })
     }
 
-    fn tell(&mut self, line: &str) -> Value {
+    pub(super) fn tell(&mut self, line: &str) -> Value {
         writeln!(self.stdin, "{line}").unwrap_or_else(|error| panic!("{}: {error}", self.what));
         self.answer()
     }
 
-    async fn until(&mut self, line: &str, expected: Value) {
+    pub(super) async fn until(&mut self, line: &str, expected: Value) {
         let end = std::time::Instant::now() + Duration::from_secs(60);
         loop {
             let got = self.tell(line);

@@ -12,6 +12,7 @@ mod lost;
 mod mass;
 mod mesh;
 mod nacos;
+mod nacos_facade;
 mod nacos_publish;
 mod odd_names;
 mod others_failures;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <data directory>/embedded/
-//!     own.json        {"version":1,"registry":"own","savedAt":…,"eureka":{…},"consul":{…}}
+//!     own.json        {"version":1,"registry":"own","savedAt":…,"eureka":{…},"consul":{…},"nacos":{…}}
 //!     own.json.bad    what could not be used, moved aside
 //! ```
 //!
@@ -28,7 +28,7 @@ use tracing::warn;
 use super::twin::Books;
 use crate::{
     eureka::book as eureka,
-    facade::{consul::book as consul, shared::wall_clock},
+    facade::{consul::book as consul, nacos::book as nacos, shared::wall_clock},
     store,
 };
 
@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Writing takes at most one part in so many of the time.
 const SHARE: u32 = 20;
 
-/// Both books on disk.
+/// The books on disk.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Saved {
@@ -53,10 +53,13 @@ pub(super) struct Saved {
     pub(super) taken_over: Option<String>,
     pub(super) eureka: eureka::Saved,
     pub(super) consul: consul::Saved,
+    /// Missing in files of versions that knew nothing of it.
+    #[serde(default)]
+    pub(super) nacos: nacos::Saved,
 }
 
 impl Saved {
-    /// Both books as they stand.
+    /// All books as they stand.
     pub(super) fn of(registry: &RegistryName, books: &Books, taken_over: Option<String>) -> Self {
         Self {
             version: VERSION,
@@ -65,12 +68,13 @@ impl Saved {
             taken_over,
             eureka: books.eureka.read(|book| book.saved(books.eureka.now())),
             consul: books.consul.read(consul::Book::saved),
+            nacos: books.nacos.read(nacos::Book::saved),
         }
     }
 
     /// Whether nobody was registered.
     pub(super) fn is_empty(&self) -> bool {
-        self.eureka.is_empty() && self.consul.is_empty()
+        self.eureka.is_empty() && self.consul.is_empty() && self.nacos.is_empty()
     }
 
     /// How long ago it was written, ms; nothing if the clock says that it has not been written yet.
@@ -140,7 +144,7 @@ pub(super) struct Saver {
     written: Mutex<Written>,
 }
 
-type Mark = ((u64, u64), (u64, u64));
+type Mark = [(u64, u64); 3];
 
 #[derive(Debug)]
 struct Written {
@@ -148,9 +152,13 @@ struct Written {
     failed: bool,
 }
 
+fn mark(books: &Books) -> Mark {
+    [books.eureka.mark(), books.consul.mark(), books.nacos.mark()]
+}
+
 impl Saver {
     pub(super) fn new(file: StateFile, books: Books, taken_over: Option<String>) -> Arc<Self> {
-        let mark = (books.eureka.mark(), books.consul.mark());
+        let mark = mark(&books);
         Arc::new(Self {
             file,
             books,
@@ -162,7 +170,7 @@ impl Saver {
     /// Writes if anything has happened since the last time.
     pub(super) fn save(&self) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let mark = (self.books.eureka.mark(), self.books.consul.mark());
+        let mark = mark(&self.books);
         if written.mark == mark && !written.failed {
             return;
         }

@@ -1,8 +1,9 @@
-//! One registry behind two protocols: what is registered by the one is shown by the other.
+//! One registry behind several protocols: what is registered by one is shown by the others.
 //!
 //! ```text
-//! Eureka's book ──natives──▶ mirror of Consul's book
-//! Consul's book ──natives──▶ mirror of Eureka's book
+//! Eureka's book ──natives──▶ mirrors of Consul's and Nacos' books
+//! Consul's book ──natives──▶ mirrors of Eureka's and Nacos' books
+//! Nacos' book   ──natives──▶ mirrors of Eureka's and Consul's books
 //! ```
 //!
 //! What is mirrored is never mirrored back: only natives are read.
@@ -23,26 +24,42 @@ use crate::{
     eureka::{book as eureka, convert, view::View, wire::Applications},
     facade::{
         consul::book as consul,
+        nacos::{Mirrors, book as nacos},
         project::{self, Place},
         shared::{Shared, Versioned as _},
+    },
+    nacos::{
+        name::{DEFAULT_GROUP, Meaning},
+        record,
     },
 };
 
 /// Pause between two rounds.
 const BREATH: Duration = Duration::from_millis(10);
 
-/// Both books.
+/// Which protocols are answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answers {
+    pub(super) eureka: bool,
+    pub(super) consul: bool,
+    pub(super) nacos: bool,
+}
+
+/// All books; one whose protocol is not answered stays empty.
 #[derive(Clone, Debug)]
 pub(super) struct Books {
+    pub(super) answers: Answers,
+    pub(super) nacos: Arc<Shared<nacos::Book>>,
     pub(super) eureka: Arc<Shared<eureka::Book>>,
     pub(super) consul: Arc<Shared<consul::Book>>,
 }
 
-/// How far somebody has read both.
+/// How far somebody has read them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     eureka: u64,
     consul: u64,
+    nacos: u64,
 }
 
 impl Books {
@@ -58,7 +75,11 @@ impl Books {
             names.extend(book.changed_since(seen.consul).map(Arc::from));
             book.version()
         });
-        (names, Seen { eureka, consul })
+        let nacos = self.nacos.read(|book| {
+            names.extend(book.changed_since(seen.nacos));
+            book.version()
+        });
+        (names, Seen { eureka, consul, nacos })
     }
 
     /// Names of all services that clients have registered.
@@ -70,6 +91,7 @@ impl Books {
                 .iter()
                 .map(|name| Arc::from(name.as_str())),
         );
+        names.extend(self.nacos.read(nacos::Book::native_names));
         names
     }
 
@@ -93,59 +115,88 @@ impl Books {
         read_health(&Arc::from(name), list.to_string().as_bytes())
     }
 
+    /// What Nacos' clients have registered under that name.
+    fn in_nacos(&self, name: &Arc<str>) -> Option<(Vec<Instance>, Vec<Quarantined>)> {
+        let found = self.nacos.read(|book| book.native_info(name));
+        let mut known: Option<(Vec<Instance>, Vec<Quarantined>)> = None;
+        for (key, info) in found {
+            let Meaning::Service { dubbo, .. } = key.meaning() else {
+                continue;
+            };
+            if let Some(reading) = record::read_own(name, dubbo, &info) {
+                let (instances, quarantined) = known.get_or_insert_default();
+                instances.extend(reading.instances);
+                quarantined.extend(reading.quarantined);
+            }
+        }
+        if let Some((instances, _)) = &mut known {
+            // Two of Nacos' names may be one here.
+            instances.sort_by(|a, b| a.id.cmp(&b.id));
+            instances.dedup_by(|a, b| a.id == b.id);
+        }
+        known
+    }
+
     /// All that clients have registered under that name.
     pub(super) fn knowledge(&self, name: &Arc<str>) -> Knowledge {
-        match (self.in_eureka(name), self.in_consul(name)) {
-            (
-                Some(Knowledge::Service {
-                    name,
-                    mut instances,
-                    mut quarantined,
-                    changed,
-                }),
-                Some((more, odd)),
-            ) => {
-                instances.extend(more);
-                quarantined.extend(odd);
-                Knowledge::Service {
-                    name,
-                    instances,
-                    quarantined,
-                    changed,
-                }
-            }
-            (Some(known), _) => known,
-            (None, Some((instances, quarantined))) => Knowledge::Service {
+        let (mut all, mut odd, mut last) = (Vec::new(), Vec::new(), None);
+        let mut is_known = false;
+        if let Some(Knowledge::Service {
+            instances,
+            quarantined,
+            changed,
+            ..
+        }) = self.in_eureka(name)
+        {
+            is_known = true;
+            all.extend(instances);
+            odd.extend(quarantined);
+            last = changed;
+        }
+        for (instances, quarantined) in [self.in_consul(name), self.in_nacos(name)].into_iter().flatten() {
+            is_known = true;
+            all.extend(instances);
+            odd.extend(quarantined);
+        }
+        match is_known {
+            true => Knowledge::Service {
                 name: name.clone(),
-                instances,
-                quarantined,
-                changed: None,
+                instances: all,
+                quarantined: odd,
+                changed: last,
             },
-            (None, None) => Knowledge::Gone { name: name.clone() },
+            false => Knowledge::Gone { name: name.clone() },
         }
     }
 
-    /// Shows to each protocol's clients what the other's have registered, until the sender of `stopped` is dropped.
+    /// Shows to each protocol's clients what the others' have registered, until the sender of `stopped` is dropped.
     pub(super) async fn keep_twins(self, registry: Arc<str>, mut stopped: watch::Receiver<()>) {
         let (mut from_eureka, mut from_consul) = (self.eureka.watch(), self.consul.watch());
+        let mut from_nacos = self.nacos.watch();
         let mut seen = Seen::default();
         let mut shown = BTreeSet::new();
+        let mut mirrors = Mirrors::new(self.nacos.clone(), DEFAULT_GROUP.to_owned());
         loop {
             from_eureka.borrow_and_update();
             from_consul.borrow_and_update();
+            from_nacos.borrow_and_update();
             let (mut names, now) = self.changed_since(seen);
             seen = now;
-            let mut cases: BTreeMap<Arc<str>, Vec<String>> = BTreeMap::new();
-            for name in self.consul.read(consul::Book::native_names) {
-                cases.entry(convert::service_name(&name)).or_default().push(name);
+            let mut cases: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
+            let mut written: Vec<Arc<str>> = self.nacos.read(nacos::Book::native_names).into_iter().collect();
+            let in_consul = self.consul.read(consul::Book::native_names);
+            written.extend(in_consul.iter().map(|name| Arc::from(name.as_str())));
+            for name in written {
+                cases.entry(convert::service_name(&name)).or_default().insert(name);
             }
             let mut there = self.eureka.read(eureka::Book::native_names);
-            there.extend(cases.values().flatten().map(|name| Arc::from(name.as_str())));
+            there.extend(cases.values().flatten().cloned());
             // A name that went is known by its mirror alone.
             names.extend(shown.difference(&there).cloned());
+            let none = BTreeSet::new();
             for name in names {
                 let cases = cases.get(&convert::service_name(&name));
-                self.show(&registry, &name, cases.map_or(&[], Vec::as_slice));
+                self.show(&registry, &mut mirrors, &name, cases.unwrap_or(&none));
             }
             shown = there;
             // In a burst one round serves many changes.
@@ -153,31 +204,49 @@ impl Books {
             tokio::select! {
                 changed = from_eureka.changed() => if changed.is_err() { return },
                 changed = from_consul.changed() => if changed.is_err() { return },
+                changed = from_nacos.changed() => if changed.is_err() { return },
                 changed = stopped.changed() => if changed.is_err() { return },
             }
         }
     }
 
-    /// `cases`: names in Consul that are the same in lower case, which are one application in Eureka.
-    fn show(&self, registry: &str, name: &Arc<str>, cases: &[String]) {
+    /// `cases`: names in Consul and Nacos that are the same in lower case, which are one application in Eureka.
+    fn show(&self, registry: &str, mirrors: &mut Mirrors, name: &Arc<str>, cases: &BTreeSet<Arc<str>>) {
         let place = Place {
             registry,
             is_consul: false,
         };
-        let instances = match self.in_eureka(name) {
+        let in_eureka = match self.in_eureka(name) {
             Some(Knowledge::Service { instances, .. }) => instances,
             _ => Vec::new(),
         };
-        let mirrored = instances.iter().map(|one| project::consul(&place, name, one)).collect();
-        self.consul.tend(|book, now| book.mirror(name, mirrored, now));
-        let app = convert::service_name(name);
-        let found = cases.iter().filter_map(|name| self.in_consul(name));
-        let instances: Vec<Arc<Instance>> = found.flat_map(|(instances, _)| instances).map(Arc::new).collect();
-        let weighted = project::weighted(&instances);
-        let mirrored = instances
-            .iter()
-            .map(|one| project::eureka(&app, one, weighted))
-            .collect();
-        self.eureka.tend(|book, now| book.mirror(&app, mirrored, now));
+        let instances_of = |found: Option<(Vec<Instance>, Vec<Quarantined>)>| found.unwrap_or_default().0;
+        if self.answers.consul {
+            let in_nacos = instances_of(self.in_nacos(name));
+            let all = in_eureka.iter().chain(&in_nacos);
+            let mirrored = all.map(|one| project::consul(&place, name, one)).collect();
+            self.consul.tend(|book, now| book.mirror(name, mirrored, now));
+        }
+        if self.answers.nacos {
+            let in_consul = instances_of(self.in_consul(name));
+            mirrors.show(name, in_eureka.iter().chain(&in_consul));
+        }
+        if self.answers.eureka {
+            let app = convert::service_name(name);
+            let found = cases
+                .iter()
+                .flat_map(|name| [self.in_consul(name), self.in_nacos(name)]);
+            let instances: Vec<Arc<Instance>> = found
+                .flatten()
+                .flat_map(|(instances, _)| instances)
+                .map(Arc::new)
+                .collect();
+            let weighted = project::weighted(&instances);
+            let mirrored = instances
+                .iter()
+                .map(|one| project::eureka(&app, one, weighted))
+                .collect();
+            self.eureka.tend(|book, now| book.mirror(&app, mirrored, now));
+        }
     }
 }

@@ -4,8 +4,8 @@
 //! World ──(changed)──▶ Viewer ──(services that read differently)──▶ book.mirror ──▶ surface ──▶ clients
 //! ```
 //!
-//! Until what it shows has been read once, reads are answered 503 (Eureka) or 500 (Consul), never with an empty
-//! list: clients keep what they have, or ask another server.
+//! Until what it shows has been read once, reads are answered 503 (Eureka, Nacos) or 500 (Consul), never with an empty
+//! list: clients keep what they have, or ask another server. Nacos' gRPC says that the server is starting.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,10 @@ use axum::{extract::Request, response::Response};
 use http::{Method, StatusCode};
 use landfall_config::{
     RegistryConfig,
-    kinds::facade::{FacadeSpec, FacadeView, FacadeWrites},
+    kinds::{
+        facade::{FacadeSpec, FacadeView, FacadeWrites},
+        registry::NacosSpec,
+    },
 };
 use landfall_model::{Instance, World};
 use tokio::{sync::watch, task::AbortHandle};
@@ -30,6 +33,11 @@ use super::{
     consul::{
         book as consul,
         surface::{Surface as ConsulSurface, plain},
+    },
+    nacos::{
+        Mirrors, Upstreams, book as nacos,
+        grpc::{Server as NacosServer, Writes as NacosWrites},
+        surface::Surface as NacosSurface,
     },
     project::{self, Place as Stand},
     shared::{Shared, wall_clock},
@@ -40,6 +48,7 @@ use super::{
 use crate::{
     embedded::uuid_of,
     eureka::{book as eureka, surface::Surface as EurekaSurface},
+    nacos::name::DEFAULT_GROUP,
 };
 
 /// Pause between two looks at a world that changes.
@@ -54,18 +63,21 @@ pub(crate) struct Front {
     surface: Surface,
     ready: Arc<AtomicBool>,
     feeder: AbortHandle,
+    grpc: Option<Arc<NacosServer>>,
 }
 
 #[derive(Debug)]
 enum Surface {
     Eureka(EurekaSurface),
     Consul(ConsulSurface),
+    Nacos(NacosSurface),
 }
 
-/// The book of either protocol.
+/// The book of one protocol.
 enum Book {
     Eureka(Arc<Shared<eureka::Book>>),
     Consul(Arc<Shared<consul::Book>>),
+    Nacos(Mirrors),
 }
 
 impl Drop for Front {
@@ -96,6 +108,8 @@ impl Front {
         };
         let writes = Writes::Elsewhere(Arc::new(elsewhere));
         let clock = u64::try_from(wall_clock()).unwrap_or(0);
+        let ready = Arc::new(AtomicBool::new(false));
+        let mut grpc = None;
         let (surface, book) = if let Some(consul) = &spec.consul {
             let datacenter = consul.datacenter.clone().unwrap_or_else(|| "dc1".to_owned());
             let identity = consul::Identity {
@@ -113,6 +127,21 @@ impl Front {
                 Surface::Consul(ConsulSurface::new(book.clone(), writes)),
                 Book::Consul(book),
             )
+        } else if let Some(nacos) = &spec.nacos {
+            let book = Shared::new(nacos::Book::view(nacos::Limits::default(), clock));
+            let by_grpc = match target
+                .and_then(nacos_of)
+                .filter(|_| matches!(spec.writes, FacadeWrites::Forward(_)))
+            {
+                Some(real) => NacosWrites::Forward(Upstreams::new(&real).map_err(|error| error.to_string())?),
+                None => NacosWrites::Refused,
+            };
+            grpc = Some(NacosServer::new(book.clone(), by_grpc, ready.clone()));
+            let group = nacos.group.clone().filter(|group| !group.is_empty());
+            (
+                Surface::Nacos(NacosSurface::new(book.clone(), writes)),
+                Book::Nacos(Mirrors::new(book, group.unwrap_or_else(|| DEFAULT_GROUP.to_owned()))),
+            )
         } else {
             let book = Shared::new(eureka::Book::starting_at(eureka::Limits::default(), clock));
             (
@@ -120,7 +149,6 @@ impl Front {
                 Book::Eureka(book),
             )
         };
-        let ready = Arc::new(AtomicBool::new(false));
         let mut feeder = Feeder {
             viewer: Viewer::new(spec),
             book,
@@ -137,7 +165,13 @@ impl Front {
             surface,
             ready,
             feeder: feeder.abort_handle(),
+            grpc,
         })
+    }
+
+    /// Who answers gRPC beside it, if its protocol has that.
+    pub(crate) fn grpc(&self) -> Option<&Arc<NacosServer>> {
+        self.grpc.as_ref()
     }
 
     /// Answers a request whose path has the protocol's own form.
@@ -149,7 +183,9 @@ impl Front {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         if reads && !self.ready.load(Relaxed) {
             return match self.surface {
-                Surface::Eureka(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the registries have not been read yet"),
+                Surface::Eureka(_) | Surface::Nacos(_) => {
+                    plain(StatusCode::SERVICE_UNAVAILABLE, "the registries have not been read yet")
+                }
                 // As Consul's agent before it has found its servers.
                 Surface::Consul(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "No cluster leader"),
             };
@@ -157,6 +193,7 @@ impl Front {
         match &self.surface {
             Surface::Eureka(surface) => surface.answer(request).await,
             Surface::Consul(surface) => surface.answer(request).await,
+            Surface::Nacos(surface) => surface.answer(request).await,
         }
     }
 }
@@ -191,12 +228,45 @@ fn bases(spec: &FacadeSpec, target: &RegistryConfig) -> Vec<String> {
             .into_iter()
             .collect();
     }
+    if spec.nacos.is_some() {
+        let real = nacos_of(target).map(|real| real.addresses).unwrap_or_default();
+        return real.iter().map(|address| nacos_base(address)).collect();
+    }
     let own = embedded.and_then(|embedded| embedded.eureka.as_ref());
     match (&registry.eureka, own) {
         (Some(eureka), _) => eureka.urls.clone(),
         (None, Some(own)) => vec![format!("http://{}/eureka", own.address)],
         (None, None) => Vec::new(),
     }
+}
+
+/// The Nacos that a registry is, or answers as.
+fn nacos_of(target: &RegistryConfig) -> Option<NacosSpec> {
+    let own = target
+        .spec
+        .embedded
+        .as_ref()
+        .and_then(|embedded| embedded.nacos.as_ref());
+    let own = own.map(|own| NacosSpec::at(&format!("http://{}", own.address)));
+    target.spec.nacos.clone().or(own)
+}
+
+/// An address of Nacos as a URL with its context path.
+fn nacos_base(address: &str) -> String {
+    let whole = match address.contains("://") {
+        true => address.to_owned(),
+        false => format!("http://{address}"),
+    };
+    let Ok(mut url) = url::Url::parse(&whole) else {
+        return whole;
+    };
+    if url.port().is_none() && !address.ends_with(":80") && !address.ends_with(":443") {
+        let _ = url.set_port(Some(8848));
+    }
+    if url.path() == "/" {
+        url.set_path("/nacos");
+    }
+    url.to_string()
 }
 
 /// Keeps a book as the World is.
@@ -245,7 +315,7 @@ impl Feeder {
 
 impl Book {
     /// Shows these services, or takes them away if they are not among `all` any more.
-    fn show(&self, names: BTreeSet<&Arc<str>>, all: &Services) {
+    fn show(&mut self, names: BTreeSet<&Arc<str>>, all: &Services) {
         match self {
             Self::Consul(book) => {
                 for name in names {
@@ -259,6 +329,12 @@ impl Book {
                     });
                     let mirrored = mirrored.collect();
                     book.tend(|book, now| book.mirror(name, mirrored, now));
+                }
+            }
+            Self::Nacos(mirrors) => {
+                for name in names {
+                    let list = all.get(name).map_or(&[][..], |list| list);
+                    mirrors.show(name, list.iter().map(|one| &*one.instance));
                 }
             }
             Self::Eureka(book) => {

@@ -4,7 +4,7 @@
 //! set ──▶ one listener per address ──▶ table of (path, Front), the longest path first ──▶ Front
 //! ```
 //!
-//! A listener stays as long as any facade wants its address, and an unchanged facade keeps its book, so a change
+//! Nacos' gRPC has a listener of its own beside that of its facade's HTTP. A listener stays as long as any facade wants its address, and an unchanged facade keeps its book, so a change
 //! of one disturbs no client of another. A port that is in use is tried again.
 
 use std::{
@@ -21,7 +21,13 @@ use landfall_model::World;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{consul::surface::plain, front::Front, serve, traffic::Board};
+use super::{
+    consul::surface::plain,
+    front::Front,
+    nacos::grpc::{self, Server as NacosServer},
+    serve,
+    traffic::Board,
+};
 use crate::ConnectError;
 
 /// A port in use is tried again after that time.
@@ -34,6 +40,14 @@ pub struct Facades {
     board: Board,
     fronts: BTreeMap<String, (Made, Arc<Front>)>,
     listeners: BTreeMap<SocketAddr, Listening>,
+    /// Nacos' gRPC, by the name of the facade.
+    grpc: BTreeMap<String, Grpc>,
+}
+
+#[derive(Debug)]
+struct Grpc {
+    address: SocketAddr,
+    server: watch::Sender<Arc<NacosServer>>,
 }
 
 /// What a facade was made from.
@@ -57,6 +71,7 @@ impl Facades {
             board,
             fronts: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            grpc: BTreeMap::new(),
         }
     }
 
@@ -131,7 +146,44 @@ impl Facades {
                 },
             }
         }
+        self.set_grpc(&mut errors);
         errors
+    }
+
+    /// Listens for gRPC beside each facade of Nacos that listens.
+    fn set_grpc(&mut self, errors: &mut Vec<(String, ConnectError)>) {
+        let wanted: Vec<(String, Arc<NacosServer>, Option<SocketAddr>)> = self
+            .fronts
+            .iter()
+            .filter_map(|(name, (_, front))| {
+                let address = grpc::beside(self.address(name)?);
+                Some((name.clone(), front.grpc()?.clone(), address))
+            })
+            .collect();
+        // Those that nobody wants any more, or not there, let go first.
+        self.grpc.retain(|name, known| {
+            wanted
+                .iter()
+                .any(|(wanted, _, address)| wanted == name && *address == Some(known.address))
+        });
+        for (name, server, address) in wanted {
+            if let Some(known) = self.grpc.get(&name) {
+                let fresh = server;
+                known.server.send_if_modified(|server| {
+                    let is_new = !Arc::ptr_eq(server, &fresh);
+                    *server = fresh;
+                    is_new
+                });
+                continue;
+            }
+            match listen_grpc(address, server) {
+                Ok(listening) => {
+                    info!(address = %listening.address, facade = %name, "a facade listens for Nacos' gRPC");
+                    self.grpc.insert(name, listening);
+                }
+                Err(error) => errors.push((name, error)),
+            }
+        }
     }
 
     /// Where a facade listens; the real port if 0 was asked for.
@@ -185,6 +237,19 @@ fn listen(address: SocketAddr, table: Table) -> Result<Listening, ConnectError> 
         address: bound,
         _stop: stop,
     })
+}
+
+fn listen_grpc(address: Option<SocketAddr>, server: Arc<NacosServer>) -> Result<Grpc, ConnectError> {
+    let Some(address) = address else {
+        return Err(bad("address", "", "its port leaves none for gRPC, which is 1000 above"));
+    };
+    let (listener, address) = serve::bind(&address.to_string(), "address")?;
+    let server = watch::Sender::new(server);
+    grpc::spawn(listener, server.subscribe()).map_err(|source| ConnectError::Bind {
+        address: address.to_string(),
+        source,
+    })?;
+    Ok(Grpc { address, server })
 }
 
 async fn answer(table: Arc<RwLock<Table>>, mut request: Request) -> Response {

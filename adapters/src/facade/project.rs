@@ -1,4 +1,4 @@
-//! An [`Instance`] of any registry as a record of Eureka's or Consul's.
+//! An [`Instance`] of any registry as a record of Eureka's, Consul's or Nacos'.
 //!
 //! | | in Eureka | in Consul |
 //! |---|---|---|
@@ -11,18 +11,31 @@
 //! | metadata | as it is, without the `eureka.` keys that following added | `Meta`, and `tag.x` as tags |
 //!
 //! `STARTING` and `DOWN` are both critical in Consul, and `warning` is `UP` in Eureka: those words are lost.
+//!
+//! In Nacos a service has its group before `@@`, or the one that is given for all; a Dubbo provider has Dubbo's name there again. Host
+//! and first port are `ip` and `port`; the weight is in hundredths; what finishes what it has is not `enabled`, what
+//! serves nobody is not `healthy`. TLS is the metadata `secure`, another protocol than HTTP `protocol`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use landfall_model::{Host, Instance, Port, Status, service::DEFAULT_WEIGHT};
+use landfall_model::{Host, Instance, Port, Protocol, Status, service::DEFAULT_WEIGHT};
 
-use super::consul::{
-    book::Mirrored,
-    record::{Check, Health, Owner, Probe, Service},
+use super::{
+    consul::{
+        book::Mirrored,
+        record::{Check, Health, Owner, Probe, Service},
+    },
+    nacos::{
+        book::{Key, Limits},
+        record::{DEFAULT_CLUSTER, Record},
+    },
 };
-use crate::eureka::{
-    convert,
-    wire::{DataCenter, InstanceInfo, LeaseInfo, PortField, exact_status},
+use crate::{
+    eureka::{
+        convert,
+        wire::{DataCenter, InstanceInfo, LeaseInfo, PortField, exact_status},
+    },
+    nacos::name::JOINT,
 };
 
 /// Keys that following an Eureka registry adds.
@@ -201,6 +214,88 @@ fn checks(id: &str, service: &str, instance: &Instance) -> Vec<Check> {
         ));
     }
     checks
+}
+
+/// As Nacos shows it, in the namespace `public`; `None` for what has no name or no address there. `group` is for services that have none.
+pub(crate) fn nacos(service: &str, group: &str, instance: &Instance) -> Option<(Key, Record)> {
+    let limits = Limits::default();
+    let stated = |key: &str| instance.metadata.get(key).map(|value| &**value);
+    let (group, bare) = service.split_once(JOINT).unwrap_or((group, service));
+    let port = instance.ports.first();
+    let dubbo = stated("interface").filter(|_| {
+        let is_dubbo = |port: &Port| matches!(port.protocol, Protocol::Dubbo | Protocol::Triple);
+        port.is_some_and(is_dubbo)
+    });
+    let name = match dubbo {
+        // Dubbo's consumers ask for these four parts.
+        Some(interface) => {
+            let (version, variant) = (
+                stated("version").unwrap_or_default(),
+                stated("group").unwrap_or_default(),
+            );
+            format!("providers:{interface}:{version}:{variant}")
+        }
+        None => bare.to_owned(),
+    };
+    let key = Key::new("", group, &name, &limits).ok()?;
+    let mut record = Record::at(&instance.host.to_string(), port.map_or(0, |port| port.number));
+    record.enabled = !matches!(
+        instance.status,
+        Status::OutOfService | Status::Maintenance | Status::Disabled
+    );
+    record.healthy = !record.enabled || instance.status.serving() == landfall_model::Serving::Yes;
+    record.ephemeral = stated("nacos.ephemeral") != Some("false");
+    record.weight = (f64::from(instance.weight) / f64::from(DEFAULT_WEIGHT)).min(10_000.0);
+    let fine = |cluster: &&str| cluster.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    record.cluster = stated("nacos.cluster")
+        .filter(fine)
+        .unwrap_or(DEFAULT_CLUSTER)
+        .to_owned();
+    record.metadata = instance
+        .metadata
+        .iter()
+        .filter(|(key, _)| !key.starts_with(EUREKA) && !key.starts_with("nacos."))
+        .map(|(key, value)| (key.to_string(), value.to_string()))
+        .collect();
+    let mut add = |key: &str, value: &str| {
+        let entry = record.metadata.entry(key.to_owned());
+        entry.or_insert_with(|| value.to_owned());
+    };
+    if let Some(port) = port {
+        if port.tls {
+            add("secure", "true");
+        }
+        if let Some(word) = word(port.protocol) {
+            add("protocol", word);
+        }
+    }
+    if let Some(interface) = dubbo {
+        add("path", interface);
+        add("category", "providers");
+        add("side", "provider");
+    }
+    if let Some(zone) = &instance.zone
+        && **zone != *record.cluster
+    {
+        record
+            .metadata
+            .entry("zone".to_owned())
+            .or_insert_with(|| zone.to_string());
+    }
+    record.check(&limits).ok()?;
+    Some((key, record))
+}
+
+/// What Nacos' applications call a protocol; nothing for HTTP, which everybody expects.
+fn word(protocol: Protocol) -> Option<&'static str> {
+    match protocol {
+        Protocol::Unknown | Protocol::Http => None,
+        Protocol::H2 => Some("h2"),
+        Protocol::Grpc => Some("grpc"),
+        Protocol::Triple => Some("tri"),
+        Protocol::Dubbo => Some("dubbo"),
+        Protocol::Tcp => Some("tcp"),
+    }
 }
 
 /// Whether the weights of a service's instances say anything.

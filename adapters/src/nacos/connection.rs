@@ -165,9 +165,19 @@ impl Connection {
         }
     }
 
+    /// Passes on somebody else's question as it is, with the token it brings and none of ours, and returns the answer as it is.
+    pub(crate) async fn pass(&self, kind: &str, request: Payload) -> Result<Payload, Fault> {
+        self.exchange(kind, request).await
+    }
+
     async fn ask_once(&self, kind: &'static str, mut body: Value) -> Result<Payload, Fault> {
         body["requestId"] = self.request_id().into();
         let request = self.with_token(Payload::new(kind, &body, &self.client_ip)).await?;
+        let answer = self.exchange(kind, request).await?;
+        wire::judge(kind, &answer).map(|()| answer)
+    }
+
+    async fn exchange(&self, kind: &str, request: Payload) -> Result<Payload, Fault> {
         let mut grpc = self.grpc.clone();
         let question = async move {
             let closed = |error: tonic::transport::Error| Fault::Lost(chain(&error));
@@ -179,10 +189,9 @@ impl Connection {
                 .map(tonic::Response::into_inner)
                 .map_err(|status| fault_of(kind, &status))
         };
-        let answer = timeout(PATIENCE, question)
+        timeout(PATIENCE, question)
             .await
-            .map_err(|_| Fault::Lost(format!("{kind} was not answered within {} s", PATIENCE.as_secs())))??;
-        wire::judge(kind, &answer).map(|()| answer)
+            .map_err(|_| Fault::Lost(format!("{kind} was not answered within {} s", PATIENCE.as_secs())))?
     }
 
     async fn with_token(&self, request: Payload) -> Result<Payload, Fault> {

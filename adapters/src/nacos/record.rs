@@ -153,6 +153,12 @@ pub(crate) fn read(service: &Arc<str>, dubbo: bool, info: &Info, health: &mut He
     reading
 }
 
+/// Reads what a registry of our own shows; nothing there is protected, so every health is real.
+pub(crate) fn read_own(service: &Arc<str>, dubbo: bool, info: &serde_json::Value) -> Option<Reading> {
+    let info: Info = serde_json::from_str(&info.to_string()).ok()?;
+    Some(read(service, dubbo, &info, &mut Health::new()))
+}
+
 /// `ip#port#cluster`. Of a copy that we wrote the cluster does not count: Nacos holds one for an address.
 fn instance_id(ip: &str, port: i64, cluster: &str, is_ours: bool) -> Arc<str> {
     if is_ours {

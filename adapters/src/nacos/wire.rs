@@ -16,9 +16,9 @@ use serde_json::Value;
 use super::fault::Fault;
 
 /// The path of a question.
-pub(super) const REQUEST: &str = "/Request/request";
+pub(crate) const REQUEST: &str = "/Request/request";
 /// The path of the stream in both directions.
-pub(super) const STREAM: &str = "/BiRequestStream/requestBiStream";
+pub(crate) const STREAM: &str = "/BiRequestStream/requestBiStream";
 
 /// One message in either direction.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -134,7 +134,7 @@ pub(super) fn judge(asked: &str, answer: &Payload) -> Result<(), Fault> {
 }
 
 /// The id that an answer on the stream must repeat.
-pub(super) fn request_id(request: &Payload) -> String {
+pub(crate) fn request_id(request: &Payload) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Numbered {

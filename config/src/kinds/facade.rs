@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::NamespaceName;
 
-/// Answers a registry's protocol with what the registries have. Exactly one of `eureka` and `consul` is given.
+/// Answers a registry's protocol with what the registries have. Exactly one of `eureka`, `consul` and `nacos` is given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FacadeSpec {
@@ -22,6 +22,9 @@ pub struct FacadeSpec {
     /// Answer Consul's HTTP API.
     #[serde(default)]
     pub consul: Option<FacadeConsul>,
+    /// Answer Nacos' naming protocol: HTTP at the address, gRPC at its port + 1000.
+    #[serde(default)]
+    pub nacos: Option<FacadeNacos>,
     /// What is shown: `mesh` for all services of all registries, each instance once, or `{ registry: NAME }` for what
     /// this registry has. Default `mesh`.
     #[serde(default)]
@@ -44,6 +47,15 @@ pub struct FacadeConsul {
     /// Name of the datacenter. Default `dc1`.
     #[serde(default)]
     pub datacenter: Option<String>,
+}
+
+/// Nacos' naming protocol. What is shown is the same in each namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FacadeNacos {
+    /// Group of the services that have none of their own, as those of other registries. Default `DEFAULT_GROUP`.
+    #[serde(default)]
+    pub group: Option<String>,
 }
 
 /// What is shown.
@@ -113,7 +125,11 @@ impl Default for FacadeWrites {
 impl FacadeSpec {
     /// The protocol's word.
     pub fn protocol(&self) -> &'static str {
-        if self.consul.is_some() { "consul" } else { "eureka" }
+        match (&self.consul, &self.nacos) {
+            (Some(_), _) => "consul",
+            (None, Some(_)) => "nacos",
+            (None, None) => "eureka",
+        }
     }
 
     /// The path without a slash at its end; empty for none.

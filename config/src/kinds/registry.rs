@@ -195,6 +195,21 @@ pub struct NacosSpec {
     pub poll: crate::duration::Duration,
 }
 
+impl NacosSpec {
+    /// One server, and nothing else said.
+    pub fn at(address: &str) -> Self {
+        Self {
+            addresses: vec![address.to_owned()],
+            namespace: public(),
+            groups: default_group(),
+            username: None,
+            password: None,
+            transport: NacosTransport::Auto,
+            poll: one_second(),
+        }
+    }
+}
+
 /// How changes in Nacos are learnt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -273,7 +288,7 @@ pub struct StaticInstanceDetails {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// A registry of our own. At least one protocol is given; with both, each shows what was registered by the other.
+/// A registry of our own. At least one protocol is given; with several, each shows what was registered by the others.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EmbeddedSpec {
@@ -284,6 +299,8 @@ pub struct EmbeddedSpec {
     /// Begin with what this registry had, by its last good view: its own name, or that of another Eureka or Consul that
     /// was followed and is being switched off. Read once, while nobody is registered here yet.
     pub take_over: Option<NamespaceName>,
+    /// Answer Nacos' naming protocol: HTTP at the address, gRPC at its port + 1000.
+    pub nacos: Option<EmbeddedNacos>,
 }
 
 /// Where a protocol is answered.
@@ -307,6 +324,47 @@ pub struct EmbeddedConsul {
     #[serde(default = "node")]
     pub node: String,
 }
+
+/// Where Nacos' naming protocol is answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EmbeddedNacos {
+    /// `ip:port` to listen on for HTTP; gRPC is answered at the port + 1000.
+    pub address: String,
+    /// Id of the namespace whose services routes and the other protocols see. Clients may use any. Default `public`.
+    #[serde(default = "public")]
+    pub namespace: String,
+}
+
+impl EmbeddedSpec {
+    /// Every address that is listened on, as it is written, with the port of gRPC beside that of Nacos. What is no address is left out.
+    pub fn addresses(&self) -> Vec<std::net::SocketAddr> {
+        let eureka = self.eureka.as_ref().map(|one| &one.address);
+        let consul = self.consul.as_ref().map(|one| &one.address);
+        let nacos = self.nacos.as_ref().map(|one| &one.address);
+        let mut all: Vec<std::net::SocketAddr> = [eureka, consul, nacos]
+            .into_iter()
+            .flatten()
+            .filter_map(|address| address.parse().ok())
+            .collect();
+        all.extend(nacos.and_then(|address| nacos_grpc(address)));
+        all
+    }
+}
+
+/// Where gRPC is answered beside an address of Nacos' HTTP; `None` if there is no such port, or any port will do.
+pub fn nacos_grpc(address: &str) -> Option<std::net::SocketAddr> {
+    let mut address: std::net::SocketAddr = address.parse().ok()?;
+    let port = address.port().checked_add(NACOS_GRPC_OFFSET)?;
+    if address.port() == 0 {
+        return None;
+    }
+    address.set_port(port);
+    Some(address)
+}
+
+/// From Nacos' port of HTTP to that of gRPC.
+pub const NACOS_GRPC_OFFSET: u16 = 1000;
 
 impl Default for EmbeddedConsul {
     fn default() -> Self {

@@ -8,6 +8,7 @@ use crate::{
     kinds::{
         Kind,
         facade::{FacadeSpec, FacadeView, FacadeWrites},
+        registry::{EmbeddedSpec, nacos_grpc},
     },
     load::{FacadeConfig, RegistryConfig},
 };
@@ -43,25 +44,37 @@ pub(super) fn translate(
 }
 
 fn one_protocol(at: &At<'_>, report: &mut Report) {
-    match (at.field("eureka").is_some(), at.field("consul").is_some()) {
-        (true, true) => {
-            let mend = "keep one, and give the other a Facade of its own (it may share the address)";
-            let what = "`consul` beside `eureka`: a facade speaks one protocol";
-            report.problems.push(at.problem("consul", what, mend));
-        }
-        (false, false) => {
+    let given = ["eureka", "consul", "nacos"].map(|word| at.field(word).map(|_| word));
+    let given: Vec<&str> = given.into_iter().flatten().collect();
+    match given[..] {
+        [] => {
             let what = "the facade does not say which protocol it answers";
-            report
-                .problems
-                .push(at.problem("", what, "add `eureka: {}` or `consul: {}`"));
+            let mend = "add `eureka: {}`, `consul: {}` or `nacos: {}`";
+            report.problems.push(at.problem("", what, mend));
         }
-        _ => {}
+        [_] => {}
+        [first, ref more @ ..] => {
+            for word in more {
+                let mend = "keep one, and give the other a Facade of its own (it may share the address)";
+                let what = format!("`{word}` beside `{first}`: a facade speaks one protocol");
+                report.problems.push(at.problem(word, what, mend));
+            }
+        }
     }
 }
 
 fn place(at: &At<'_>, report: &mut Report) {
+    let is_nacos = at.field("nacos").is_some();
     if let Some(at) = at.field("address") {
         super::registries::listen_address(&at, report);
+        if is_nacos {
+            super::registries::nacos_port(&at, report);
+        }
+    }
+    if is_nacos && at.field("path").is_some() {
+        let what = "a path before Nacos' own: its clients speak gRPC, which has none";
+        let mend = "take `path` away, and give the facade an address of its own";
+        report.problems.push(at.problem("path", what, mend));
     }
     let Some(path) = at.field("path").and_then(|at| at.read::<String>()) else {
         return;
@@ -86,6 +99,7 @@ fn speaks(at: &At<'_>, spec: &FacadeSpec, name: &str, registries: &[RegistryConf
     let embedded = registry.spec.embedded.as_ref();
     let good = match spec.protocol() {
         "consul" => registry.spec.consul.is_some() || embedded.is_some_and(|embedded| embedded.consul.is_some()),
+        "nacos" => registry.spec.nacos.is_some() || embedded.is_some_and(|embedded| embedded.nacos.is_some()),
         _ => registry.spec.eureka.is_some() || embedded.is_some_and(|embedded| embedded.eureka.is_some()),
     };
     if !good {
@@ -102,22 +116,28 @@ fn alone(at: &At<'_>, spec: &FacadeSpec, facades: &[FacadeConfig], registries: &
         return;
     };
     let same = |other: &str| address.port() != 0 && other.parse() == Ok(address);
+    let grpc_of = |spec: &FacadeSpec| spec.nacos.as_ref().and_then(|_| nacos_grpc(&spec.address));
+    let grpc = grpc_of(spec);
     for other in facades {
         if same(&other.spec.address) && other.spec.prefix() == spec.prefix() {
             let what = format!("the facade `{}` answers at the same address and path", other.name);
             let mend = "give one of them another `address` or `path`";
             report.problems.push(at.problem("address", what, mend));
         }
+        let meets = grpc.is_some() && other.spec.address.parse().ok() == grpc || grpc_of(&other.spec) == Some(address);
+        if meets {
+            let what = format!(
+                "the facade `{}` and this one meet at the port of Nacos' gRPC",
+                other.name
+            );
+            let mend = "give one of them another `address`: gRPC is answered at the port + 1000";
+            report.problems.push(at.problem("address", what, mend));
+        }
     }
     for registry in registries {
-        let embedded = registry.spec.embedded.as_ref();
-        let eureka = embedded
-            .and_then(|embedded| embedded.eureka.as_ref())
-            .map(|one| one.address.as_str());
-        let consul = embedded
-            .and_then(|embedded| embedded.consul.as_ref())
-            .map(|one| one.address.as_str());
-        if [eureka, consul].into_iter().flatten().any(same) {
+        let taken = registry.spec.embedded.as_ref().map(EmbeddedSpec::addresses);
+        let ours = |one: &SocketAddr| one.port() != 0 && (*one == address || Some(*one) == grpc);
+        if taken.unwrap_or_default().iter().any(ours) {
             let what = format!("the registry `{}` listens on the same address", registry.name);
             report
                 .problems

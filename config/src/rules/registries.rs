@@ -11,7 +11,10 @@ use super::{
 use crate::{
     document::{At, Document},
     duration::Duration,
-    kinds::{Kind, registry::RegistrySpec},
+    kinds::{
+        Kind,
+        registry::{NACOS_GRPC_OFFSET, RegistrySpec, nacos_grpc},
+    },
     load::RegistryConfig,
     problem::one_of,
 };
@@ -196,22 +199,46 @@ fn file(at: &At<'_>, report: &mut Report) {
 }
 
 fn embedded(at: &At<'_>, report: &mut Report) {
-    let (eureka, consul) = (at.field("eureka"), at.field("consul"));
-    if eureka.is_none() && consul.is_none() {
+    let (eureka, consul, nacos) = (at.field("eureka"), at.field("consul"), at.field("nacos"));
+    if eureka.is_none() && consul.is_none() && nacos.is_none() {
         let what = "the registry of our own answers no protocol";
-        let mend = "add `eureka: { address: \"127.0.0.1:8761\" }` or `consul: { address: \"127.0.0.1:8500\" }`";
+        let mend = "add `eureka: { address: \"127.0.0.1:8761\" }`, `consul: { address: \"127.0.0.1:8500\" }` or \
+                    `nacos: { address: \"127.0.0.1:8848\" }`";
         report.problems.push(at.problem("", what, mend));
     }
-    let addresses = [&eureka, &consul].map(|block| block.as_ref()?.field("address"));
-    let [first, second] = addresses.map(|address| listen_address(&address?, report));
-    if let (Some(first), Some(second)) = (first, second)
-        && first == second
-        && first.port() != 0
-    {
-        let what = "the same address as that of `eureka`";
-        report
-            .problems
-            .push(at.problem("consul.address", what, "give each protocol a port of its own"));
+    let mut taken: Vec<(SocketAddr, &str)> = Vec::new();
+    let blocks = [("eureka", &eureka), ("consul", &consul), ("nacos", &nacos)];
+    for (protocol, block) in blocks {
+        let Some(stated) = block.as_ref().and_then(|block| block.field("address")) else {
+            continue;
+        };
+        let Some(address) = listen_address(&stated, report) else {
+            continue;
+        };
+        let grpc = match protocol {
+            "nacos" => nacos_port(&stated, report),
+            _ => None,
+        };
+        for address in [Some(address), grpc]
+            .into_iter()
+            .flatten()
+            .filter(|address| address.port() != 0)
+        {
+            if let Some((_, other)) = taken.iter().find(|(known, _)| *known == address) {
+                let what = match Some(address) == grpc {
+                    true => format!(
+                        "gRPC at port {} is the same address as that of `{other}`",
+                        address.port()
+                    ),
+                    false => format!("the same address as that of `{other}`"),
+                };
+                let mend = "give each protocol a port of its own";
+                report
+                    .problems
+                    .push(at.problem(&format!("{protocol}.address"), what, mend));
+            }
+            taken.push((address, protocol));
+        }
     }
     let Some(consul) = consul else { return };
     for field in ["datacenter", "node"] {
@@ -225,6 +252,19 @@ fn embedded(at: &At<'_>, report: &mut Report) {
             report.problems.push(consul.problem(field, what, mend));
         }
     }
+}
+
+/// Where gRPC is answered beside an address of Nacos' HTTP; says so if that is not possible.
+pub(super) fn nacos_port(at: &At<'_>, report: &mut Report) -> Option<SocketAddr> {
+    let address = at.read::<String>()?;
+    let parsed: SocketAddr = address.parse().ok()?;
+    let grpc = nacos_grpc(&address);
+    if grpc.is_none() && parsed.port() != 0 {
+        let what = format!("Nacos' clients speak gRPC at the port + {NACOS_GRPC_OFFSET}, and {address} leaves none");
+        let mend = format!("choose a port up to {}", u16::MAX - NACOS_GRPC_OFFSET);
+        report.problems.push(at.problem("", what, mend));
+    }
+    grpc
 }
 
 /// An address to listen on, if it is one.
