@@ -27,7 +27,7 @@
 //! Next on the path: `shape`, `send`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -191,7 +191,11 @@ impl Publisher for NacosPublisher {
             // How much is left of its lease is not known.
             let due = Instant::now() + SOON.min(self.core.times.renewal).mul_f64(fastrand::f64());
             if let Ok(wire) = wire(record, &self.core.groups) {
-                held.entry(record.key.clone()).or_insert(Held { wire, due });
+                // The form that stands there now: another writer may have changed it.
+                match held.entry(record.key.clone()) {
+                    Entry::Occupied(mut known) => known.get_mut().wire = wire,
+                    Entry::Vacant(place) => drop(place.insert(Held { wire, due })),
+                }
             }
         }
         drop(held);

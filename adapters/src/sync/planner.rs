@@ -108,7 +108,7 @@ impl Planner {
 
     /// What is to be done.
     pub fn plan(&mut self, input: &Input<'_>) -> Plan {
-        let seen = look(input.world);
+        let seen = look(input.world, input.cluster);
         let standings = stand(&seen, &self.edges, input.cluster, input.epoch);
         let writer = Writer {
             cluster: input.cluster,

@@ -71,16 +71,26 @@ pub(super) struct Seen<'a> {
 /// All records of all registries.
 pub(super) type SeenBy<'a> = BTreeMap<&'a RegistryName, Vec<Seen<'a>>>;
 
-/// Reads the marks of everything.
-pub(super) fn look(world: &World) -> SeenBy<'_> {
+/// Reads the marks of everything that stands somewhere. Another cluster's copy that the registry does not list any more
+/// and the brake holds does not count: nobody is called by it, and while it counted ours would not take its place.
+pub(super) fn look<'a>(world: &'a World, cluster: &str) -> SeenBy<'a> {
     let mut all = SeenBy::new();
     for (name, view) in &world.registries {
+        let held: BTreeSet<(&str, &str)> = view
+            .holds
+            .iter()
+            .flat_map(|hold| hold.instances.iter().map(|id| (&*hold.service, &**id)))
+            .collect();
         let mut seen = Vec::new();
         for (service, view) in &view.services {
-            seen.extend(view.service.instances.iter().map(|instance| Seen {
+            let records = view.service.instances.iter().map(|instance| Seen {
                 service,
                 instance,
                 provenance: mark::provenance(instance),
+            });
+            seen.extend(records.filter(|record| {
+                let is_others = matches!(&record.provenance, Provenance::Marked(mark) if *mark.cluster != *cluster);
+                !(is_others && held.contains(&(&**service, &*record.instance.id)))
             }));
         }
         all.insert(name, seen);

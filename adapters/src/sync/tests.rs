@@ -9,7 +9,7 @@ use std::{
 use landfall_config::SyncConfig;
 use landfall_model::{
     Host, Instance, Port, Protocol, RegistryName, RegistryView, Service, ServiceId, Status, World,
-    world::{Freshness, ServiceView, Session},
+    world::{Freshness, Hold, ServiceView, Session},
 };
 use serde_json::{Value, json};
 
@@ -128,6 +128,7 @@ pub(super) fn plain(record: &Record) -> Result<Shaped, Unfit> {
 pub(super) struct Bench {
     pub registries: BTreeMap<RegistryName, BTreeMap<Key, Arc<Instance>>>,
     pub sessions: BTreeMap<RegistryName, Session>,
+    pub holds: BTreeMap<RegistryName, Vec<Hold>>,
     pub memory: BTreeMap<RegistryName, Memory>,
     pub planner: Planner,
     pub cluster: Arc<str>,
@@ -141,6 +142,7 @@ impl Bench {
                 .map(|registry| (name(registry), BTreeMap::new()))
                 .collect(),
             sessions: BTreeMap::new(),
+            holds: BTreeMap::new(),
             memory: BTreeMap::new(),
             planner: Planner::new(syncs),
             cluster: "c1".into(),
@@ -172,6 +174,7 @@ impl Bench {
             if let Some(session) = self.sessions.get(registry) {
                 view.session = session.clone();
             }
+            view.holds = self.holds.get(registry).cloned().unwrap_or_default();
             (registry.clone(), Arc::new(view))
         };
         World {

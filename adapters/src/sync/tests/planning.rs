@@ -331,6 +331,44 @@ fn a_longer_record_of_another_cluster_is_replaced_and_a_shorter_one_takes_ours_o
 }
 
 #[test]
+fn ours_takes_the_place_of_another_clusters_record_that_is_only_held_and_never_of_our_own() {
+    let mut bench = Bench::new(&["a", "b"], &between(&["a", "b"]));
+    bench.add("a", "orders", instance("1", "10.0.0.1:80"));
+    let origin = landfall_model::Origin {
+        registry: name("a"),
+        service: "orders".into(),
+        instance: "1".into(),
+    };
+    let theirs = mark::Mark::new(&origin, "c0".into(), 1);
+    let mut copy = instance(&theirs.id(), "10.0.0.1:80");
+    theirs.write("d", &mut copy.metadata);
+    let id = copy.id.clone();
+    bench.add("b", "orders", copy);
+    assert!(bench.plan().targets[&name("b")].is_idle());
+    let hold = |id: &Arc<str>| Hold {
+        service: "orders".into(),
+        instances: vec![id.clone()],
+        reason: "all at once".to_owned(),
+        since: moment(),
+        until: moment(),
+    };
+    bench.holds.insert(name("b"), vec![hold(&id)]);
+    assert_eq!(bench.plan().targets[&name("b")].additions.len(), 1);
+    bench.holds.clear();
+    assert!(bench.plan().targets[&name("b")].is_idle(), "it is listed again");
+
+    let mut bench = Bench::new(&["a", "b"], &between(&["a", "b"]));
+    bench.add("a", "orders", instance("1", "10.0.0.1:80"));
+    bench.converge();
+    let ours = bench.registries[&name("b")].keys().next().unwrap().id.clone();
+    bench.holds.insert(name("b"), vec![hold(&ours)]);
+    assert!(
+        bench.plan().targets[&name("b")].is_idle(),
+        "its publisher puts it again"
+    );
+}
+
+#[test]
 fn a_registry_that_drops_the_marks_gets_each_record_once_and_loses_it_with_its_origin() {
     let mut bench = Bench::new(&["a", "b", "c"], &between(&["a", "b", "c"]));
     bench.add("a", "orders", instance("1", "10.0.0.1:80"));
