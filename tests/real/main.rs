@@ -6,6 +6,7 @@ mod election;
 mod embedded;
 mod facade;
 mod fight;
+mod flow;
 mod h2;
 mod hessian;
 mod lost;

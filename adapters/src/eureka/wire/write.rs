@@ -126,8 +126,11 @@ impl Serialize for InstanceOut<'_> {
                 map.serialize_entry(name, value)?;
             }
         }
-        map.serialize_entry("lastUpdatedTimestamp", &info.last_updated.to_string())?;
-        if full {
+        // The original's two codecs differ in this: text in the full form, a number in the compact one.
+        if !full {
+            map.serialize_entry("lastUpdatedTimestamp", &info.last_updated)?;
+        } else {
+            map.serialize_entry("lastUpdatedTimestamp", &info.last_updated.to_string())?;
             map.serialize_entry("countryId", &info.country)?;
             map.serialize_entry("leaseInfo", &LeaseOut(info.lease))?;
             map.serialize_entry("metadata", &info.metadata)?;
