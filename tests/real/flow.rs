@@ -203,7 +203,11 @@ async fn netflixs_own_client_sees_the_same_of_a_real_eureka_of_ours_and_of_a_fac
     }
     let mut found = Vec::new();
     // It shows what came over the wire, packed or not.
-    let client = reqwest::Client::builder().no_proxy().no_gzip().build().expect("a client");
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .no_gzip()
+        .build()
+        .expect("a client");
     for asked in READS {
         let mine = read(&client, &own, *asked).await;
         // A real one answers lists from a cache.
