@@ -73,6 +73,8 @@ pub(super) struct Page {
     pub memory: Memory,
     /// When each pending write was done.
     pub pending_since: BTreeMap<Key, Instant>,
+    /// Those of them that went where another cluster's record stood.
+    pub replacing: BTreeSet<Key>,
     /// Counts writes.
     pub count: u64,
     /// Writes by count, with the digest of what was put.
@@ -140,6 +142,10 @@ impl Page {
         self.approved.remove(&(key.clone(), op.digest()));
         self.memory.rejected.remove(&key);
         self.pending_since.insert(key.clone(), Instant::now());
+        match op {
+            Op::Put(write) if write.replaces.is_some() => self.replacing.insert(key.clone()),
+            Op::Put(_) | Op::Remove(_) => self.replacing.remove(&key),
+        };
         self.is_dirty = true;
         match op {
             Op::Put(write) => {

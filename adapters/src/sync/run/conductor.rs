@@ -416,6 +416,7 @@ impl Conductor {
             let mut page = running.book.page();
             let page = &mut *page;
             let memory = &mut page.memory;
+            let replacing = &mut page.replacing;
             let view = world.registries.get(name);
             page.pending_since.retain(|key, since| {
                 let seen = view
@@ -429,8 +430,14 @@ impl Conductor {
                     Some(Pending::Removed) => seen.is_none(),
                     Some(Pending::Put) => seen.is_some_and(|instance| {
                         let wanted = memory.ledger.get(key).map(|written| &written.digest);
+                        // Another cluster's, where none was before: it was written over ours.
+                        let is_over_ours = !replacing.contains(key)
+                            && instance
+                                .metadata
+                                .get(mark::CLUSTER)
+                                .is_some_and(|cluster| *cluster != self.cluster);
                         match mark::digest_in(instance) {
-                            Some(digest) => Some(digest) == wanted,
+                            Some(digest) => Some(digest) == wanted || is_over_ours,
                             None => true,
                         }
                     }),
@@ -439,6 +446,7 @@ impl Conductor {
                 let waits = !is_settled && now.duration_since(*since) < UNSEEN;
                 if !waits {
                     memory.pending.remove(key);
+                    replacing.remove(key);
                 }
                 waits
             });

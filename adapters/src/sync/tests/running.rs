@@ -25,6 +25,8 @@ struct Target {
     fault: Mutex<Option<WriteError>>,
     /// Ids that are not taken.
     refused: Mutex<BTreeSet<Arc<str>>>,
+    /// The cluster that writes over the next put before anybody sees it.
+    rival: Mutex<Option<&'static str>>,
     latency: Mutex<Duration>,
     /// When each batch came, and how many records it had.
     sends: Mutex<Vec<(Instant, usize)>>,
@@ -173,7 +175,12 @@ impl Publisher for InMemory {
                     what: "too long".to_owned(),
                 });
             }
-            let instance = Arc::new(shaped.record.instance.clone());
+            let mut instance = shaped.record.instance.clone();
+            if let Some(rival) = self.target().rival.lock().unwrap().take() {
+                instance.metadata.insert(mark::CLUSTER.into(), rival.into());
+                instance.metadata.insert(mark::DIGEST.into(), "theirs".into());
+            }
+            let instance = Arc::new(instance);
             self.estate.edit(self.name.as_str(), |records| {
                 records.insert(shaped.key.clone(), instance)
             });
@@ -451,6 +458,33 @@ async fn a_refused_record_is_listed_its_siblings_are_written_and_it_is_not_tried
     assert!(
         metrics.contains("landfall_sync_writes_total{registry=\"b\"} 3"),
         "{metrics}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_cluster_writes_over_ours_is_settled_within_seconds() {
+    let estate = Estate::new(&["a", "b", "c"]);
+    estate.natives("a", 1, "1");
+    // Ours is `c1`: of equal records that of the smaller name stays.
+    *estate.target("b").rival.lock().unwrap() = Some("c2");
+    *estate.target("c").rival.lock().unwrap() = Some("c0");
+    let _writer = estate.start(fan_out(), Permit::always(1), None).await;
+    let cluster = |e: &Estate, registry: &str| {
+        let registries = e.registries.lock().unwrap();
+        let record = registries[&name(registry)].values().next().cloned();
+        record.and_then(|record| record.metadata.get(mark::CLUSTER).cloned())
+    };
+    let took = estate
+        .until("ours stands in `b`", |e| cluster(e, "b").as_deref() == Some("c1"))
+        .await;
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(cluster(&estate, "c").as_deref(), Some("c0"));
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(estate.target("b").puts.lock().unwrap().len(), 2);
+    assert_eq!(
+        estate.target("c").puts.lock().unwrap().len(),
+        1,
+        "the other one's stays"
     );
 }
 
