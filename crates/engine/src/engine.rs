@@ -214,7 +214,7 @@ impl Engine {
     pub async fn drain(&self, deadline: Duration) -> usize {
         self.core.ports.close();
         let end = Instant::now() + deadline;
-        while self.connections() > 0 && Instant::now() < end {
+        while (self.core.ports.is_any_open() || self.connections() > 0) && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let left = self.connections();
@@ -277,9 +277,9 @@ impl Core {
 }
 
 fn listen(workers: &[Worker], opened: Vec<Opened>) {
-    for Opened { port, sockets } in opened {
-        for (worker, socket) in workers.iter().zip(sockets) {
-            worker.listen(port.clone(), socket);
+    for Opened { sockets } in opened {
+        for (worker, (socket, listening)) in workers.iter().zip(sockets) {
+            worker.listen(socket, listening);
         }
     }
 }

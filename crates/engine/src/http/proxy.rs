@@ -244,7 +244,7 @@ impl ProxyHttp for Gateway {
             state.kind = Kind::Events;
         }
         if let Some(connection) = &state.connection {
-            if connection.port.is_closing() && status != 101 {
+            if connection.port.is_closed() && status != 101 {
                 session.set_keepalive(None);
             }
             if !connection.h2 {

@@ -25,17 +25,18 @@ use pingora_core::{
     protocols::{Stream, http::ServerSession},
 };
 use pingora_proxy::HttpProxy;
+use socket2::SockFilter;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::AbortHandle,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::{
     connection::{Connection, Secured},
-    ports::{Entered, Port},
+    ports::{Entered, Listening, Port, Stage},
     refusal::Refusal,
     transport::{Transport, end_with},
     wire::{NoHead, Wire},
@@ -157,14 +158,16 @@ impl Drop for Gone {
     }
 }
 
-/// Accepts until the port closes, then serves what waits in the backlog and lets the socket go.
-pub(crate) async fn accept(port: Arc<Port>, socket: TcpListener, server: Arc<Server>) {
-    let mut closing = port.closing();
+/// Accepts until the port closes, then serves whoever has begun to connect and lets the socket go. When all sockets of
+/// the port are gone, its connections are told to end.
+pub(crate) async fn accept(socket: TcpListener, listening: Listening, server: Arc<Server>) {
+    let port = listening.port().clone();
+    let mut stage = port.stage();
     let mut pause = Duration::ZERO;
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = closing.wait_for(|closing| *closing) => break,
+            _ = stage.wait_for(|stage| *stage >= Stage::Closing) => break,
             accepted = socket.accept() => accepted,
         };
         match accepted {
@@ -173,11 +176,7 @@ pub(crate) async fn accept(port: Arc<Port>, socket: TcpListener, server: Arc<Ser
                 start(&port, stream, client, &server);
             }
             // The client's own fault; the next one waits already.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-                ) => {}
+            Err(error) if is_the_clients(&error) => {}
             // Out of file descriptors or memory: the connection stays in the backlog, so trying at once would spin.
             Err(error) => {
                 pause = (pause * 2).clamp(Duration::from_millis(20), Duration::from_secs(1));
@@ -189,16 +188,53 @@ pub(crate) async fn accept(port: Arc<Port>, socket: TcpListener, server: Arc<Ser
             }
         }
     }
+    close(socket, &port, &server).await;
+    drop(listening);
+    let _ = stage.wait_for(|stage| *stage == Stage::Closed).await;
     server.hurry(&port);
-    // Closing a socket of a SO_REUSEPORT group drops its backlog: connections the client believes are open.
-    let Ok(socket) = socket.into_std() else { return };
-    while let Ok((stream, client)) = socket.accept() {
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            start(&port, stream, client, &server);
+}
+
+/// Closes a listening socket. That resets what is in its backlog, and whose handshake ends just then: connections the
+/// client believes are open. So nobody may begin one any more, and those that have begun are waited for and served.
+async fn close(socket: TcpListener, port: &Arc<Port>, server: &Arc<Server>) {
+    if let Err(error) = socket2::SockRef::from(&socket).attach_filter(&NO_SYN) {
+        let port = port.number();
+        tracing::debug!(port, "cannot keep new connections away before closing: {error}");
+    }
+    let end = Instant::now() + CLOSING;
+    while let Ok(accepted) = timeout_at(end, socket.accept()).await {
+        match accepted {
+            Ok((stream, client)) => start(port, stream, client, server),
+            Err(error) if is_the_clients(&error) => {}
+            Err(_) => break,
         }
     }
+}
+
+/// How long a handshake that has begun may take when its port closes. Short, because who begins one meanwhile asks
+/// again a second later.
+const CLOSING: Duration = Duration::from_millis(25);
+
+/// A filter for a listening socket, in the kernel's packet filter language: what begins a connection (SYN without ACK)
+/// is dropped, anything else, such as the end of a handshake, passes. Its client asks again after a second: then it is
+/// refused, or answered by another process that listens there.
+const NO_SYN: [SockFilter; 5] = [
+    // A = the byte of flags in the TCP header; A &= SYN | ACK.
+    SockFilter::new(0x30, 0, 0, 13),
+    SockFilter::new(0x54, 0, 0, 0x12),
+    // If A == SYN go on, else skip one.
+    SockFilter::new(0x15, 0, 1, 0x02),
+    // Return 0 bytes; return all.
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
+
+/// Whether the next one can be accepted at once.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
 }
 
 fn start(port: &Arc<Port>, stream: TcpStream, client: SocketAddr, server: &Arc<Server>) {
@@ -249,7 +285,7 @@ async fn serve(id: u64, port: &Arc<Port>, stream: TcpStream, client: SocketAddr,
     };
     let tls_on_plain = tls.is_none() && read.first() == Some(&0x16);
     let connection = Connection::new(id, client, local, port.clone(), tls, matches!(h2, Ok(true)));
-    let (goaway, going) = watch::channel(port.is_closing());
+    let (goaway, going) = watch::channel(port.is_closed());
     if let Some(live) = server.live().get_mut(&id) {
         live.connection = Some(connection.clone());
         live.goaway = connection.h2.then_some(goaway);

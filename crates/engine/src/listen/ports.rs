@@ -6,8 +6,9 @@
 //!  listener c: port 80             ──▶ Port [::]:80
 //! ```
 //!
-//! A port that stays is not touched, whatever changes about its listeners. A port that goes stops accepting, serves
-//! what waits in its backlog and lets its connections finish. A port that cannot be bound is tried again until it can.
+//! A port that stays is not touched, whatever changes about its listeners. A port that goes serves whoever has begun to
+//! connect, closes its sockets, and then lets its connections finish. A port that cannot be bound is tried again until
+//! it can.
 //! Next on the path: [`accept`](super::accept).
 
 use std::{
@@ -42,15 +43,27 @@ pub(crate) struct Port {
     /// Set while the listeners here say HTTPS.
     tls: ArcSwapOption<ServerConfig>,
     names: Arc<ArcSwap<Names>>,
-    closing: watch::Sender<bool>,
-    /// The same for calls, which must not lock.
-    is_closing: AtomicBool,
-    /// Created before anyone can send, so that its clones notice a close that came before them.
-    closed: watch::Receiver<bool>,
+    stage: watch::Sender<Stage>,
+    /// Whether the stage is [`Stage::Closed`], for calls, which must not lock.
+    is_closed: AtomicBool,
+    /// Listening sockets that are open.
+    sockets: AtomicUsize,
     /// The last runtime that knew this port: calls that still come are served by it.
     last: ArcSwapOption<Runtime>,
     connections: AtomicUsize,
     state: Mutex<State>,
+}
+
+/// How far a port's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Stage {
+    /// Accepts connections.
+    Open,
+    /// Its sockets serve what has begun, and close one after the other. Its connections know nothing of it yet: a
+    /// client that is told to connect again now could come to a socket that is about to close.
+    Closing,
+    /// Its sockets are closed. Its connections are told to end.
+    Closed,
 }
 
 struct State {
@@ -79,14 +92,13 @@ pub struct ListenerState {
 
 impl Port {
     pub(crate) fn new(key: PortKey) -> Self {
-        let (closing, closed) = watch::channel(false);
         Self {
             key,
             tls: ArcSwapOption::empty(),
             names: Arc::default(),
-            closing,
-            is_closing: AtomicBool::new(false),
-            closed,
+            stage: watch::channel(Stage::Open).0,
+            is_closed: AtomicBool::new(false),
+            sockets: AtomicUsize::new(0),
             last: ArcSwapOption::empty(),
             connections: AtomicUsize::new(0),
             state: Mutex::new(State {
@@ -108,14 +120,14 @@ impl Port {
         self.tls.load_full()
     }
 
-    /// Turns true once no new connection is accepted here.
-    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
-        self.closed.clone()
+    /// How far its end has come, to wait on.
+    pub(crate) fn stage(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
     }
 
     /// Whether no new connection is accepted here, and the present ones should end.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.is_closing.load(Ordering::Relaxed)
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
     }
 
     /// The runtime for calls that come after the port has left the configuration.
@@ -123,10 +135,23 @@ impl Port {
         self.last.load_full()
     }
 
-    /// Ends accepting; connections finish what they do.
+    /// Ends accepting, and then has connections finish what they do.
     fn close(&self) {
-        self.is_closing.store(true, Ordering::Relaxed);
-        self.closing.send_replace(true);
+        self.stage.send_replace(Stage::Closing);
+        if self.sockets.load(Ordering::Acquire) == 0 {
+            self.closed();
+        }
+    }
+
+    fn closed(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.stage.send_replace(Stage::Closed);
+    }
+
+    /// Counts a listening socket until the guard is dropped.
+    fn listen(self: &Arc<Self>) -> Listening {
+        self.sockets.fetch_add(1, Ordering::AcqRel);
+        Listening(self.clone())
     }
 
     /// Counts a connection until the guard is dropped.
@@ -194,6 +219,23 @@ impl Drop for Entered {
     }
 }
 
+/// A listening socket that is counted while this lives. The last one of a port that is closing has it closed.
+pub(crate) struct Listening(Arc<Port>);
+
+impl Listening {
+    pub(crate) fn port(&self) -> &Arc<Port> {
+        &self.0
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if self.0.sockets.fetch_sub(1, Ordering::AcqRel) == 1 && *self.0.stage.borrow() == Stage::Closing {
+            self.0.closed();
+        }
+    }
+}
+
 /// A port that could not be bound.
 #[derive(Debug)]
 pub(crate) struct BindFailure {
@@ -220,8 +262,7 @@ struct Inner {
 
 /// Sockets to be served, one per worker.
 pub(crate) struct Opened {
-    pub(crate) port: Arc<Port>,
-    pub(crate) sockets: Vec<TcpListener>,
+    pub(crate) sockets: Vec<(TcpListener, Listening)>,
 }
 
 impl Ports {
@@ -256,7 +297,7 @@ impl Ports {
         }
         inner
             .leaving
-            .retain(|port| port.connections.load(Ordering::Relaxed) > 0);
+            .retain(|port| !port.is_closed() || port.connections.load(Ordering::Relaxed) > 0);
     }
 
     /// Opens the ports of a snapshot's listeners that are not open yet, and tells every port what its listeners say.
@@ -298,10 +339,8 @@ impl Ports {
                     state.error = None;
                     state.since = SystemTime::now();
                     tracing::info!(%bound, port = port.key.1, "listening");
-                    opened.push(Opened {
-                        port: port.clone(),
-                        sockets,
-                    });
+                    let sockets = sockets.into_iter().map(|socket| (socket, port.listen())).collect();
+                    opened.push(Opened { sockets });
                 }
                 Err((address, source)) => {
                     port.fail(format!("cannot listen on {address}: {source}"));
@@ -345,6 +384,13 @@ impl Ports {
         for port in inner.open.values() {
             port.close();
         }
+    }
+
+    /// Whether a new connection may come yet.
+    pub(crate) fn is_any_open(&self) -> bool {
+        let inner = self.inner();
+        let mut all = inner.open.values().chain(&inner.leaving);
+        all.any(|port| port.sockets.load(Ordering::Relaxed) > 0)
     }
 
     /// Open connections on all ports, also on those that are gone from the configuration.

@@ -108,7 +108,7 @@ impl Wire {
         if self.buffer.is_empty() {
             self.buffer = Vec::new();
             self.connection.set_idle(true);
-            let idle = if self.connection.port.is_closing() {
+            let idle = if self.connection.port.is_closed() {
                 idle.min(LAST_CALL)
             } else {
                 idle

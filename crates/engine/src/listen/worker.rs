@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 
 use super::{
     accept::{self, Server},
-    ports::Port,
+    ports::Listening,
 };
 
 enum Order {
-    Listen(Arc<Port>, TcpListener),
+    Listen(TcpListener, Listening),
     Cut,
 }
 
@@ -35,8 +35,8 @@ impl Worker {
                 runtime.block_on(async move {
                     let server = Arc::new(server());
                     while let Some(order) = inbox.recv().await {
-                        let (port, socket) = match order {
-                            Order::Listen(port, socket) => (port, socket),
+                        let (socket, listening) = match order {
+                            Order::Listen(socket, listening) => (socket, listening),
                             Order::Cut => {
                                 server.cut();
                                 continue;
@@ -44,10 +44,11 @@ impl Worker {
                         };
                         match tokio::net::TcpListener::from_std(socket) {
                             Ok(socket) => {
-                                tokio::spawn(accept::accept(port, socket, server.clone()));
+                                tokio::spawn(accept::accept(socket, listening, server.clone()));
                             }
                             Err(error) => {
-                                tracing::error!(port = port.number(), "cannot watch a listening socket: {error}")
+                                let port = listening.port().number();
+                                tracing::error!(port, "cannot watch a listening socket: {error}")
                             }
                         }
                     }
@@ -61,8 +62,8 @@ impl Worker {
     }
 
     /// Has the worker accept connections from `socket`.
-    pub(crate) fn listen(&self, port: Arc<Port>, socket: TcpListener) {
-        self.order(Order::Listen(port, socket));
+    pub(crate) fn listen(&self, socket: TcpListener, listening: Listening) {
+        self.order(Order::Listen(socket, listening));
     }
 
     /// Has the worker end every connection.

@@ -11,7 +11,11 @@ use std::{
 
 use http::Response;
 use landfall_engine::{Engine, EngineError, EngineOptions};
-use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+};
 
 use crate::world::*;
 
@@ -110,6 +114,44 @@ async fn listeners_come_and_go_under_load_without_a_lost_request() {
     let (count, errors) = kept.end().await;
     assert_eq!(errors, Vec::<String>::new());
     assert!(count >= 100);
+}
+
+/// Connects for each request until connecting fails. What a kernel does with a socket's backlog when it closes shows here.
+async fn connect_again_and_again(address: std::net::SocketAddr) -> Result<usize, String> {
+    for count in 0.. {
+        let Ok(mut stream) = TcpStream::connect(address).await else {
+            return Ok(count);
+        };
+        let request = b"GET / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n";
+        let sent = stream.write_all(request).await;
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer).await;
+        if sent.is_err() || read.is_err() || !answer.starts_with(b"HTTP/1.1 200") {
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            return Err(format!("after {count}: {sent:?} {read:?} {answer:?}"));
+        }
+    }
+    unreachable!()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_could_connect_to_a_listener_that_goes_is_served() {
+    let origin = answers("ok").await;
+    let base = Plan::to(&[origin.address]);
+    let more = base.clone().listener(81);
+    let world = World::start(&base);
+    for _ in 0..5 {
+        world.publish(&more).await;
+        eventually("the second listener is bound", || world.find(81).is_some()).await;
+        let clients: Vec<_> = (0..16)
+            .map(|_| tokio::spawn(connect_again_and_again(world.address(81))))
+            .collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        world.publish(&base).await;
+        for client in clients {
+            client.await.unwrap().expect("served");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
