@@ -37,6 +37,8 @@ pub struct CallState {
     pub(super) kind: Kind,
     /// Set while an answer is held until it is whole.
     pub(super) held: Option<Held>,
+    /// Set when a hold has passed on some of an answer.
+    pub(super) answer_begun: bool,
     /// Set when we answer ourselves.
     pub(super) answer: Option<Answer>,
     /// Status of the answer, ours or the endpoint's.
@@ -90,6 +92,7 @@ impl CallState {
             connected: false,
             kind: Kind::Plain,
             held: None,
+            answer_begun: false,
             answer: None,
             status: 0,
             upstream_time: None,

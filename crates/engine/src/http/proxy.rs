@@ -20,8 +20,8 @@ use super::{
     request::{authority_of, kind_of, scheme_of, with_call},
     select::filters_of,
     verdict::{
-        HELD_TOO_LONG, OWN_ANSWER, RETRY_STATUS, decide_retry, fail_lease, give, log_try, next_endpoint, own_fault,
-        whose_fault,
+        HELD_TOO_LONG, OWN_ANSWER, RETRY_STATUS, decide_retry, fail_lease, give, has_begun, log_try, next_endpoint,
+        own_fault, whose_fault,
     },
 };
 use crate::{
@@ -348,9 +348,7 @@ impl ProxyHttp for Gateway {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, state: &mut CallState) -> FailToProxy {
         state.disarm();
-        let begun = session
-            .response_written()
-            .is_some_and(|head| !head.status.is_informational());
+        let begun = has_begun(session, state);
         let answer = match (state.answer, own_fault(error, state)) {
             (_, Some(answer)) => Some(answer),
             (Some(answer), None) => Some(answer),

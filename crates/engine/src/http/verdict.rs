@@ -43,9 +43,7 @@ pub(super) fn next_endpoint(state: &mut CallState) {
 /// Whether there is a further try: nothing has reached the client, the body can be sent again, the policy says so,
 /// and the wait fits into what is left of the call's time.
 pub(super) fn decide_retry(session: &Session, state: &mut CallState, outcome: TryOutcome) -> bool {
-    let begun = session
-        .response_written()
-        .is_some_and(|head| !head.status.is_informational());
+    let begun = has_begun(session, state);
     let Some(cluster) = state
         .cluster
         .as_ref()
@@ -74,6 +72,12 @@ pub(super) fn decide_retry(session: &Session, state: &mut CallState, outcome: Tr
         next_endpoint(state);
     }
     again.is_some()
+}
+
+/// Whether the client may have seen something of an answer.
+pub(super) fn has_begun(session: &Session, state: &CallState) -> bool {
+    let written = session.response_written();
+    state.answer_begun || written.is_some_and(|head| !head.status.is_informational())
 }
 
 /// How the endpoint failed; `None` if it was the client.

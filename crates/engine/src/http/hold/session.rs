@@ -19,9 +19,12 @@ use pingora_core::protocols::{
 };
 use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout_at},
+};
 
-use super::{super::verdict::HELD_TOO_LONG, lock};
+use super::{super::verdict::HELD_TOO_LONG, HOLD, Whole, lock};
 
 /// A hold without a call.
 pub(super) struct Spare {
@@ -34,8 +37,10 @@ pub(super) struct Spare {
 #[derive(Default)]
 pub(super) struct Seat {
     pub(super) client: Option<Box<ServerSession>>,
-    pub(super) length: usize,
+    pub(super) whole: Whole,
     pub(super) due: Option<Instant>,
+    /// Whether the client may have seen something of the answer.
+    pub(super) passed_on: bool,
 }
 
 impl Spare {
@@ -48,7 +53,7 @@ impl Spare {
             holding: false,
             head: None,
             body: BytesMut::new(),
-            length: 0,
+            whole: Whole::default(),
             due: None,
         };
         Self {
@@ -66,7 +71,7 @@ struct Hold {
     holding: bool,
     head: Option<Box<ResponseHeader>>,
     body: BytesMut,
-    length: usize,
+    whole: Whole,
     due: Option<Instant>,
 }
 
@@ -77,10 +82,11 @@ impl Hold {
         if let Some(other) = &mut seat.client {
             std::mem::swap(&mut self.client, other);
         }
+        seat.passed_on = !enter && !self.holding;
         self.holding = enter;
         self.head = None;
         self.body = BytesMut::new();
-        self.length = seat.length;
+        self.whole = seat.whole;
         self.due = seat.due;
     }
 
@@ -95,11 +101,22 @@ impl Hold {
                 HttpTask::Header(head, _) => self.head = Some(head),
                 HttpTask::Body(Some(data), _) => {
                     // Copied: many small pieces must not cost more than the bytes in them.
-                    self.body.reserve(self.length - self.body.len());
+                    if let Whole::Length(length) = self.whole {
+                        self.body.reserve(length - self.body.len());
+                    }
                     self.body.extend_from_slice(&data);
                 }
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Writes what [`read_body_or_idle`](CustomSession::read_body_or_idle) has begun to pass on. It may have been left in
+    /// the middle, because the endpoint sent more, and is taken up again.
+    async fn complete(&mut self) -> Result<()> {
+        if self.client.has_pending_downstream_proxy_tasks() {
+            self.client.write_downstream_proxy_tasks().await?;
         }
         Ok(())
     }
@@ -134,14 +151,19 @@ impl CustomSession for Hold {
                 HttpTask::Body(Some(data), _) => data.len(),
                 _ => 0,
             });
-            // HTTP/2 may say later that it was the end.
-            let whole = self.body.len() + coming.sum::<usize>() >= self.length;
-            if !whole && !tasks.iter().any(HttpTask::is_end) {
+            let length = self.body.len() + coming.sum::<usize>();
+            let enough = match self.whole {
+                // HTTP/2 may say later that it was the end.
+                Whole::Length(whole) => length >= whole,
+                Whole::End(until) => length > HOLD || until <= Instant::now(),
+            };
+            if !enough && !tasks.iter().any(HttpTask::is_end) {
                 self.keep(tasks).await?;
                 return Ok(false);
             }
             tasks = self.release(tasks);
         }
+        self.complete().await?;
         self.client.response_duplex_vec(tasks).await
     }
 
@@ -156,6 +178,22 @@ impl CustomSession for Hold {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if let Whole::End(until) = self.whole
+            && self.holding
+        {
+            let read = self.client.read_body_or_idle(no_body_expected);
+            if let Ok(read) = timeout_at(until, read).await {
+                return read;
+            }
+            // Where this thread is late, what the endpoint has sent meanwhile comes first.
+            for _ in 0..2 {
+                yield_now().await;
+            }
+            for task in self.release(Vec::new()) {
+                self.client.send_downstream_proxy_task(task);
+            }
+        }
+        self.complete().await?;
         let read = self.client.read_body_or_idle(no_body_expected);
         match self.due {
             None => read.await,
@@ -168,6 +206,7 @@ impl CustomSession for Hold {
     /// Of the answer. An answer that ended without an end is passed on as it came.
     async fn finish(&mut self) -> Result<()> {
         let left = self.release(Vec::new());
+        self.complete().await?;
         if !left.is_empty() {
             self.client.response_duplex_vec(left).await?;
         }
