@@ -11,10 +11,11 @@
 //! Everything here is a pure function of bytes: nothing waits, nothing panics on any input, and no length is believed before
 //! the bytes are there. What the caller does about an error is told by its variant.
 //!
-//! First on the path: [`dubbo2`], then [`hessian2`]; [`triple`] and [`motan2`] stand beside.
+//! First on the path: [`dubbo2`], then [`hessian2`]; [`triple`] and [`motan2`] stand beside. [`mapping`] is for callers who speak JSON.
 
 pub mod dubbo2;
 pub mod hessian2;
+pub mod mapping;
 pub mod motan2;
 mod text;
 pub mod triple;

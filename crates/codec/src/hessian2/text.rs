@@ -55,6 +55,11 @@ impl JavaString {
         gathered.into_string()
     }
 
+    /// The UTF-16 code units, as `String.toCharArray` gives them.
+    pub fn units(&self) -> impl Iterator<Item = u16> {
+        utf16(self.as_bytes())
+    }
+
     /// The length as Java tells it.
     pub fn len_utf16(&self) -> usize {
         utf16_len(self.as_bytes())

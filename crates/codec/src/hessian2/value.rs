@@ -50,6 +50,13 @@ pub struct NodeId(pub(super) u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClassId(pub(super) u32);
 
+impl ClassId {
+    /// Its place among the classes of its heap, from 0.
+    pub fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The containers and classes of one body.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Heap {
