@@ -1,5 +1,6 @@
 //! The system from outside, against real registries and real applications.
 
+mod applications;
 mod bridge;
 mod changes;
 mod election;

@@ -405,6 +405,21 @@ async fn dubbo_consumers_of_both_generations_call_providers_known_only_in_anothe
         written.push(shaped);
     }
 
+    // The application level beside it: its document has the copy of the provider, and says the same.
+    let native = provider(&from, "greeting-provider", "").await;
+    let shaped = put(&publisher, &copy(&native, "greeting-provider")).await;
+    assert_eq!(shaped.key.id, native.id);
+    followed.has(&shaped).await;
+    written.push(shaped);
+    within(Duration::from_secs(60), "both levels are one record", || async {
+        let seen = followed.has(&written[1]).await;
+        match seen.metadata.get("dubbo.level").map(|level| &**level) {
+            Some("both") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+
     let settings = ["caller27", "caller3"].map(|part| {
         let address = &zookeeper.address;
         format!("{part}:ZOOKEEPER={address}")
@@ -433,7 +448,7 @@ async fn dubbo_consumers_of_both_generations_call_providers_known_only_in_anothe
     next.adopt(&written).await;
     eventually("the nodes are taken over", || async {
         match next.figures() {
-            figures if figures.renewals == 2 => Ok(()),
+            figures if figures.renewals == 3 => Ok(()),
             figures => Err(format!("{figures:?}")),
         }
     })
@@ -449,7 +464,7 @@ async fn dubbo_consumers_of_both_generations_call_providers_known_only_in_anothe
     here.start_empty("zookeeper").await;
     within(Duration::from_secs(90), "they are restored", || async {
         match next.figures() {
-            figures if figures.restores == 2 => Ok(()),
+            figures if figures.restores == 3 => Ok(()),
             figures => Err(format!("{figures:?}")),
         }
     })

@@ -93,6 +93,21 @@ impl Estate {
         self.tell(&["zk", "delete", "--", path]).await;
     }
 
+    /// Gives a node of one of several ZooKeepers this data, and creates what is missing above it.
+    pub async fn zk_create_in(&self, part: &str, path: &str, data: &str) {
+        self.tell(&["zk", "--part", part, "create", "--", path, data]).await;
+    }
+
+    /// A node's data in one of several ZooKeepers, or what was said instead.
+    pub async fn zk_get(&self, part: &str, path: &str) -> Result<String, String> {
+        self.ask(&["zk", "--part", part, "get", "--", path]).await
+    }
+
+    /// The names of a node's children, sorted, one a line; or what was said instead.
+    pub async fn zk_list(&self, part: &str, path: &str) -> Result<String, String> {
+        self.ask(&["zk", "--part", part, "ls", "--", path]).await
+    }
+
     /// `127.0.0.1:port`, where the part is mainly reached.
     pub async fn address(&self, part: &str) -> String {
         let parts = self.parts().await;
@@ -117,15 +132,20 @@ impl Estate {
     }
 
     async fn tell(&self, words: &[&str]) -> String {
+        match self.ask(words).await {
+            Ok(text) => text,
+            Err(text) => panic!("estate {words:?}: {text}"),
+        }
+    }
+
+    async fn ask(&self, words: &[&str]) -> Result<String, String> {
         let mut command = tokio::process::Command::from(self.command());
         let output = command.args(words).output().await.expect("tests/estate/estate runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "estate {words:?}: {text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        text
+        match output.status.success() {
+            true => Ok(text),
+            false => Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr))),
+        }
     }
 
     fn command(&self) -> Command {

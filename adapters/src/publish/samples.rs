@@ -58,6 +58,25 @@ pub(super) fn greeting() -> Record {
     record
 }
 
+/// The same provider's application, as the ZooKeeper follower reports it.
+pub(super) fn greeter() -> Record {
+    let mut record = record("greeter", "10.0.0.5:20880");
+    let pairs = [
+        ("dubbo.interfaces", "org.x.Greeting"),
+        ("dubbo.level", "application"),
+        ("dubbo.metadata.revision", "1f2c"),
+        ("dubbo.metadata.storage-type", "local"),
+        ("dubbo.tag", "gray"),
+    ];
+    record.instance.metadata = pairs.map(|(key, value)| (key.into(), value.into())).into();
+    record.instance.host = Host::parse("10.0.0.5");
+    record.instance.ports = vec![
+        port(20880, Protocol::Dubbo, false),
+        port(50051, Protocol::Triple, false),
+    ];
+    record
+}
+
 const STATUSES: [Status; 10] = [
     Status::Up,
     Status::Down,
@@ -182,7 +201,7 @@ pub(super) fn any_record() -> impl Strategy<Value = Record> {
 }
 
 /// Keys that say what the record says by itself: ports, weight, zone, status, names.
-const OURS: [&str; 23] = [
+const OURS: [&str; 26] = [
     "weight",
     "zone",
     "secure",
@@ -201,6 +220,9 @@ const OURS: [&str; 23] = [
     "dubbo.level",
     "dubbo.interfaces",
     "dubbo.metadata.document",
+    "dubbo.metadata.revision",
+    "dubbo.metadata.storage-type",
+    "meta-v",
     "interface",
     "path",
     "ext.protocol",

@@ -1,25 +1,28 @@
-//! Writing into Dubbo's registry in ZooKeeper: providers at the interface level.
+//! Writing into Dubbo's registry in ZooKeeper, at both of its levels.
 //!
 //! ```text
-//! put ─▶ shape: a URL ─▶ /dubbo/<interface>/providers/<encoded URL>, ephemeral ─▶ held
-//!                                                                                 │
-//! session, a task of its own ── expired: a new one ─▶ every node that is held is established again
+//!       ┌─ a provider ──────▶ shape: a URL ─▶ /dubbo/<interface>/providers/<encoded URL>, ephemeral ─▶ held
+//! put ──┤                                                       │ its providers                        │
+//!       └─ an application's ▶ instance: JSON ─▶ /services/<application>/<host:port>, ephemeral ─▶ held │
+//!          own record                           /dubbo/metadata/…, /dubbo/mapping/…                    │
+//!                                                                                                      │
+//! session, a task of its own ── expired: a new one ─▶ every node that is held is established again ◀───┘
 //!                            ── every minute ───────▶ what somebody has deleted is put again
 //! ```
 //!
-//! Consumers of Dubbo 2.5 to 3.3 read this level by default. It is written for providers of the application level as
-//! well: a consumer of 3.x that finds both prefers the application level, so a copy there would take all calls away from
-//! providers that only register by interface. (A consumer told `FORCE_APPLICATION` does not see the copies.)
+//! Consumers of Dubbo 2.5 to 3.3 read the interface level by default; it is written for every provider. A consumer of 3.x
+//! that finds both prefers the application level, so that is written for applications that have it where they come from,
+//! and not for providers that register by interface alone.
 //!
 //! - A changed record has another URL, so another node: the new one is made before the old one is deleted.
 //! - A node of an earlier session is replaced in one transaction (`nodes`).
 //! - Everything is ephemeral: with a writer that died its records are gone after the session timeout. So that a new
 //!   writer finds something to adopt, a session whose writer was released, or lost its permit, is kept open for
 //!   [`HANDOVER`], and only then closed. Pings are all that it sends.
-//! - An id has no tag here, because an id is `protocol://host:port`: a node is known as ours by the marks in its URL, and
-//!   one without them is never deleted.
+//! - An id has no tag here, because an id is `protocol://host:port` or `host:port`: a node is known as ours by the marks
+//!   in its URL or its metadata, and one without them is never deleted.
 //!
-//! Next on the path: `shape`, `nodes`.
+//! Next on the path: `shape` and `nodes`, and `instance` and `applications` for the other level.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,6 +46,8 @@ use crate::{
     zookeeper::{ZooKeeper, access::Access},
 };
 
+mod applications;
+mod instance;
 mod nodes;
 pub(super) mod shape;
 #[cfg(test)]
@@ -74,6 +79,10 @@ struct Core {
     held: Mutex<BTreeMap<Key, Held>>,
     /// Keys under which another cluster's record stands: our own nodes beside it go.
     disowned: Mutex<BTreeSet<Key>>,
+    /// Since when changes of providers are gathered for their applications.
+    gathering: Mutex<Option<Instant>>,
+    /// Applications of which something may not be needed any more, and since when.
+    leaving: Mutex<BTreeMap<String, Instant>>,
     /// The session, while there is one.
     client: watch::Sender<Option<Client>>,
     /// Why there is none.
@@ -87,8 +96,11 @@ struct Core {
 #[derive(Clone)]
 struct Held {
     path: String,
+    record: Arc<Record>,
     /// The session that has established it; none for what was adopted and not yet taken over.
     session: Option<i64>,
+    /// An application's instance is to be written anew, or looked at.
+    is_due: bool,
 }
 
 impl ZooKeeperPublisher {
@@ -104,6 +116,8 @@ impl ZooKeeperPublisher {
                 permit,
                 held: Mutex::default(),
                 disowned: Mutex::default(),
+                gathering: Mutex::default(),
+                leaving: Mutex::default(),
                 client: watch::Sender::new(None),
                 trouble: Mutex::default(),
                 turn: tokio::sync::Mutex::default(),
@@ -139,7 +153,10 @@ impl Publisher for ZooKeeperPublisher {
     }
 
     fn shape(&self, record: &Record) -> Result<Shaped, Unfit> {
-        shape::shape(record, &self.core.access)
+        match instance::is_application(record) {
+            true => instance::shape(record, &self.core.access),
+            false => shape::shape(record, &self.core.access),
+        }
     }
 
     async fn put(&self, records: &[Shaped]) -> Vec<Result<(), WriteError>> {
@@ -159,20 +176,44 @@ impl Publisher for ZooKeeperPublisher {
         };
         let folders = core.read(&nodes, unknown).await;
         let (nodes, folders) = (&nodes, &folders);
-        let puts: Vec<_> = records.iter().map(|record| core.put(nodes, folders, record)).collect();
-        stream::iter(puts).buffered(AT_ONCE).collect().await
+        let providers = records.iter().filter(|record| !is_of_application(record));
+        let puts: Vec<_> = providers.map(|record| core.put(nodes, folders, record)).collect();
+        let mut answers = stream::iter(puts)
+            .buffered(AT_ONCE)
+            .collect::<Vec<_>>()
+            .await
+            .into_iter();
+        // Their documents are made of the providers, so they come last.
+        let mut instances = core.put_applications(nodes, records).await;
+        records
+            .iter()
+            .map(|record| match is_of_application(record) {
+                true => instances.remove(&record.key).unwrap_or(Err(WriteError::NotPermitted)),
+                false => answers.next().unwrap_or(Err(WriteError::NotPermitted)),
+            })
+            .collect()
     }
 
     async fn adopt(&self, records: &[Shaped]) {
         self.keep_from_now_on();
-        let mut held = self.core.held();
         for record in records {
             let Some(path) = self.core.path(record) else { continue };
-            if held.get(&record.key).is_none_or(|known| known.path != path) {
-                held.insert(record.key.clone(), Held { path, session: None });
+            let mut held = self.core.held();
+            let known = held.get(&record.key);
+            if known.is_some_and(|known| known.path == path && *known.record == *record.record) {
+                continue;
             }
+            let session = known.filter(|known| known.path == path).and_then(|known| known.session);
+            let known = Held {
+                path,
+                record: record.record.clone(),
+                session,
+                is_due: is_of_application(record),
+            };
+            held.insert(record.key.clone(), known);
+            drop(held);
+            self.core.touch(&record.record);
         }
-        drop(held);
         self.core.wake.notify_one();
     }
 
@@ -196,9 +237,15 @@ impl Publisher for ZooKeeperPublisher {
     async fn disown(&self, keys: &[Key]) {
         self.keep_from_now_on();
         let _turn = self.core.turn.lock().await;
-        let mut held = self.core.held();
-        keys.iter().for_each(|key| drop(held.remove(key)));
-        drop(held);
+        for key in keys {
+            let known = self.core.held().remove(key);
+            if let Some(known) = known {
+                self.core.touch(&known.record);
+            }
+            if instance::is_key_of_application(key) {
+                self.core.leaves(&key.service);
+            }
+        }
         self.core.disowned().extend(keys.iter().cloned());
         self.core.wake.notify_one();
     }
@@ -206,6 +253,7 @@ impl Publisher for ZooKeeperPublisher {
     async fn release(&self) {
         self.core.held().clear();
         self.core.disowned().clear();
+        self.core.leaving().clear();
     }
 
     fn figures(&self) -> Figures {
@@ -225,13 +273,27 @@ impl Core {
         self.disowned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn gathering(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn folder(&self, key: &Key) -> Option<String> {
-        self.access.providers(shape::interface_of(&key.service))
+        match instance::is_key_of_application(key) {
+            true => self.access.application(&key.service),
+            false => self.access.providers(shape::interface_of(&key.service)),
+        }
     }
 
     fn path(&self, record: &Shaped) -> Option<String> {
         let folder = self.folder(&record.key)?;
-        Some(format!("{folder}/{}", shape::url(record).to_node_name()))
+        Some(match is_of_application(record) {
+            true => format!("{folder}/{}", record.key.id),
+            false => format!("{folder}/{}", shape::url(record).to_node_name()),
+        })
     }
 
     fn nodes<'a>(&'a self, client: &'a Client) -> Nodes<'a> {
@@ -309,9 +371,12 @@ impl Core {
             nodes.establish(&path).await?;
             let held = Held {
                 path: path.clone(),
+                record: record.record.clone(),
                 session: Some(nodes.client.session_id().0),
+                is_due: false,
             };
             self.held().insert(record.key.clone(), held);
+            self.touch(&record.record);
             let mut old = self.stale(folders, &record.key, &path);
             old.extend(before.map(|held| held.path).filter(|old| *old != path));
             for old in old {
@@ -327,8 +392,53 @@ impl Core {
         result
     }
 
+    /// The application's instances among these records.
+    async fn put_applications(&self, nodes: &Nodes<'_>, records: &[Shaped]) -> applications::Answers {
+        let mut before: BTreeMap<Key, Option<Held>> = BTreeMap::new();
+        for record in records.iter().filter(|record| is_of_application(record)) {
+            let Some(path) = self.path(record) else { continue };
+            let was = self.held().get(&record.key).cloned();
+            let held = Held {
+                path,
+                record: record.record.clone(),
+                session: was.as_ref().and_then(|was| was.session),
+                is_due: true,
+            };
+            self.held().insert(record.key.clone(), held);
+            before.insert(record.key.clone(), was);
+        }
+        let keys: BTreeSet<Key> = before.keys().cloned().collect();
+        let mut answers = self.applications(nodes, &keys, true).await;
+        for (key, answer) in &mut answers {
+            if let Err(error) = answer.clone() {
+                *answer = Err(applications::listed(error, key));
+                // What is not there is not held.
+                let mut held = self.held();
+                match before.get_mut(key).and_then(Option::take) {
+                    Some(was) => drop(held.insert(key.clone(), was)),
+                    None => drop(held.remove(key)),
+                }
+            } else if let Some(known) = self.held().get_mut(key) {
+                known.is_due = false;
+            }
+            self.count(answer, &self.counts.puts);
+        }
+        answers
+    }
+
     async fn remove(&self, nodes: &Nodes<'_>, folders: &Folders, key: &Key) -> Result<(), WriteError> {
+        if instance::is_key_of_application(key) {
+            let result = match self.permit.holds() {
+                true => self.remove_instance(nodes, key).await,
+                false => Err(WriteError::NotPermitted),
+            };
+            self.count(&result, &self.counts.removes);
+            return result;
+        }
         let held = self.held().remove(key);
+        if let Some(held) = &held {
+            self.touch(&held.record);
+        }
         let done = async {
             let Some(folder) = self.folder(key) else { return Ok(()) };
             let children = match folders.get(&folder) {
@@ -416,7 +526,8 @@ impl Core {
         let due: Vec<(Key, Held)> = {
             let held = self.held();
             let others = held.iter().filter(|(_, held)| held.session != Some(session));
-            others.map(|(key, held)| (key.clone(), held.clone())).collect()
+            let providers = others.filter(|(key, _)| !instance::is_key_of_application(key));
+            providers.map(|(key, held)| (key.clone(), held.clone())).collect()
         };
         let nodes = &nodes;
         let work: Vec<_> = due
@@ -448,7 +559,55 @@ impl Core {
             })
             .collect();
         let done: Vec<bool> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
-        made_way && done.into_iter().all(|done| done)
+        let instances = self.settle_applications(nodes, session).await;
+        self.clear(nodes).await;
+        made_way && instances && done.into_iter().all(|done| done)
+    }
+
+    /// Writes the instances that are due or of another session. Returns whether all are done.
+    async fn settle_applications(&self, nodes: &Nodes<'_>, session: i64) -> bool {
+        let is_gathering = {
+            let mut gathering = self.gathering();
+            match *gathering {
+                Some(since) if since.elapsed() < applications::GATHER => true,
+                _ => {
+                    *gathering = None;
+                    false
+                }
+            }
+        };
+        let due: BTreeMap<Key, Option<i64>> = {
+            let mut held = self.held();
+            let all = held.iter_mut().filter(|(key, _)| instance::is_key_of_application(key));
+            let due = all.filter(|(_, held)| held.session != Some(session) || held.is_due && !is_gathering);
+            due.map(|(key, held)| {
+                held.is_due = false;
+                (key.clone(), held.session)
+            })
+            .collect()
+        };
+        let answers = match due.is_empty() {
+            true => applications::Answers::new(),
+            false => self.applications(nodes, &due.keys().cloned().collect(), false).await,
+        };
+        let mut all = !is_gathering;
+        for (key, answer) in answers {
+            let was = due.get(&key).copied().flatten();
+            applications::count(&self.counts, was, session, answer.is_ok());
+            if let Err(error) = answer {
+                tracing::debug!(id = %key.id, %error, "not established");
+                // What another has taken is the plan's to decide; it is looked at again with everything else.
+                let is_final = matches!(error, WriteError::Rejected { .. } | WriteError::Denied { .. });
+                if let Some(known) = self.held().get_mut(&key) {
+                    match is_final {
+                        true => known.session = Some(session),
+                        false => known.is_due = true,
+                    }
+                }
+                all &= is_final;
+            }
+        }
+        all
     }
 
     /// Finds what somebody has deleted.
@@ -462,7 +621,9 @@ impl Core {
             .filter_map(|(folder, children)| Some((folder, children.as_ref().ok()?)))
             .flat_map(|(folder, children)| children.iter().map(move |child| format!("{folder}/{child}")))
             .collect();
+        self.remember(&nodes).await;
         for (key, held) in self.held().iter_mut() {
+            held.is_due |= instance::is_key_of_application(key);
             let listed = self
                 .folder(key)
                 .and_then(|folder| folders.get(&folder).map(Result::is_ok));
@@ -471,6 +632,16 @@ impl Core {
                 held.session = held.session.map(|_| 0);
             }
         }
+    }
+
+    /// Whether something is to be done now that waited for its time.
+    fn has_work(&self) -> bool {
+        let gathering = *self.gathering();
+        gathering.is_some_and(|since| since.elapsed() >= applications::GATHER)
+            || self
+                .leaving()
+                .values()
+                .any(|since| since.elapsed() >= applications::GRACE)
     }
 
     async fn open(&self) -> Result<Client, WriteError> {
@@ -500,6 +671,11 @@ impl Core {
             }),
         }
     }
+}
+
+/// Whether it is an application's instance, not a provider.
+fn is_of_application(record: &Shaped) -> bool {
+    instance::is_key_of_application(&record.key)
 }
 
 /// Keeps a session, and in it what is held, for as long as the publisher lives.
@@ -539,7 +715,7 @@ async fn serve(core: &Core, client: Client) {
             compared = Instant::now();
             settled = false;
         }
-        if may_write && !settled {
+        if may_write && (!settled || core.has_work()) {
             settled = core.settle(&client).await;
         }
         // Without a writer the nodes stay for the next one, but not for ever.

@@ -21,6 +21,7 @@ use super::{
     interface::{brief, instance_id, ports, service_key, useful, weight},
     merge::{Claim, Contribution, Level},
 };
+use crate::publish::mark;
 
 /// An instance node as it was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -231,12 +232,14 @@ fn service(
     changed: Option<SystemTime>,
 ) -> Result<(String, Arc<str>, Instance), String> {
     // What the service does not say, its instance may: `dubbo.tag`, `weight`, `ssl-enabled` …
+    // A copy that Landfall wrote says all by itself, and is not what its application's copy is.
+    let is_copy = info.params.contains_key(mark::ORIGIN);
     let get = |name: &str| {
         let own = info
             .params
             .get(name)
             .or_else(|| info.params.get(&format!("default.{name}")));
-        own.or_else(|| node.metadata.get(name))
+        own.or_else(|| node.metadata.get(name).filter(|_| !is_copy))
             .map(String::as_str)
             .filter(|value| !value.is_empty())
     };
@@ -269,7 +272,7 @@ fn service(
     let shared = node
         .metadata
         .iter()
-        .filter(|(key, _)| !key.starts_with("dubbo.metadata") && *key != "dubbo.endpoints");
+        .filter(|(key, _)| !is_copy && !key.starts_with("dubbo.metadata") && *key != "dubbo.endpoints");
     let pairs = shared
         .chain(&info.params)
         .map(|(key, value)| (key.as_str(), value.as_str()));

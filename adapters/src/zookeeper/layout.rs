@@ -67,8 +67,12 @@ impl Layout {
         format!("{}/{application}", self.services)
     }
 
+    pub(super) fn documents(&self, application: &str) -> String {
+        format!("{}/metadata/{application}", self.root)
+    }
+
     pub(super) fn document(&self, application: &str, revision: &str) -> String {
-        format!("{}/metadata/{application}/{revision}", self.root)
+        format!("{}/{revision}", self.documents(application))
     }
 
     pub(super) fn mappings(&self) -> String {

@@ -7,10 +7,10 @@
 //! ```
 //!
 //! Of several claims to one instance (host, port, protocol, service key) a native one wins over a copy
-//! that Landfall wrote, then the application level, then the younger node: a provider that was killed and started
-//! again is registered twice until its old session ends. Of copies that several clusters wrote that one is seen which is
-//! to stay by `sync`'s rule (shortest path, then smallest path, then smallest cluster id), so that each writer sees
-//! the same one, and the other one makes way.
+//! that Landfall wrote. Of copies that several clusters wrote that one is seen which is to stay by `sync`'s rule (shortest
+//! path, then smallest path, then smallest cluster id), so that each writer sees the same one, and the other one
+//! makes way. Then the application level wins, then the younger node: a provider that was killed and started again is
+//! registered twice until its old session ends.
 //!
 //! Next on the path: the supervisor takes the reports.
 
@@ -197,7 +197,8 @@ fn joined<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Instance> {
         let best = claims.pop()?;
         let mut instance = best.instance.clone();
         let other = |level: Level| {
-            let mut same = claims.iter().filter(|claim| is_native(claim) == is_native(best));
+            let same = |claim: &&&Claim| is_native(claim) == is_native(best) && way(claim) == way(best);
+            let mut same = claims.iter().filter(same);
             same.find(|claim| claim.level == level)
         };
         let level = match best.level {
@@ -221,9 +222,9 @@ fn joined<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Instance> {
 }
 
 /// The higher is believed. The node's name makes the order total, so that equal trees read equal.
-fn rank(claim: &Claim) -> (bool, Level, Reverse<Way<'_>>, Option<SystemTime>, &str) {
+fn rank(claim: &Claim) -> (bool, Reverse<Way<'_>>, Level, Option<SystemTime>, &str) {
     let way = Reverse(way(claim));
-    (is_native(claim), claim.level, way, claim.instance.changed, &claim.from)
+    (is_native(claim), way, claim.level, claim.instance.changed, &claim.from)
 }
 
 /// Length of the path, path, and cluster of a copy; equal for whatever is none.

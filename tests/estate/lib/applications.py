@@ -224,6 +224,12 @@ def dubbo3_ready(part):
     """Both levels, unless REGISTER_MODE asks for one of them."""
     mode = part.environment.get("REGISTER_MODE", "all")
     dubbo, triple = part.ports["dubbo"], part.ports["tri"]
+    registry = urllib.parse.urlsplit(part.environment.get("REGISTRY", ""))
+    if registry.scheme == "nacos":
+        version, group = (part.environment.get(name, "") for name in ("VERSION", "GROUP"))
+        asked = urllib.parse.urlencode({"serviceName": f"providers:{GREETING}:{version}:{group}"})
+        hosts = json.loads(get(f"http://{registry.netloc}/nacos/v1/ns/instance/list?{asked}"))["hosts"]
+        return {dubbo, triple} <= {host["port"] for host in hosts}
     with ZooKeeper(zookeeper_port(part)) as client:
         if mode != "instance":
             known = providers(client, GREETING)

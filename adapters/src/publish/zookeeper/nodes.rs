@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use zookeeper_client::{Acls, Client, CreateMode, Error, MultiWriteError};
+use zookeeper_client::{Acls, Client, CreateMode, Error, MultiWriteError, MultiWriter, Stat};
 
 use super::shape::interface_of;
 use crate::{
@@ -48,10 +48,7 @@ impl Nodes<'_> {
                 return Ok(());
             }
         }
-        Err(WriteError::Unavailable {
-            address: self.access.ensemble().to_owned(),
-            what: format!("{} came and went while it was written", place(path)),
-        })
+        Err(self.unsteady(path))
     }
 
     /// `false`: something has changed meanwhile.
@@ -132,6 +129,246 @@ impl Nodes<'_> {
             },
         }
     }
+}
+
+/// What became of a node that was to stand at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// It stands there now.
+    Written,
+    /// It stood there already, in this session.
+    Same,
+    /// Another one stands there, and stays.
+    Taken,
+}
+
+impl Nodes<'_> {
+    /// A node's data and version; `None` if there is no such node.
+    pub(super) async fn read(&self, path: &str) -> Result<Option<(Vec<u8>, i32)>, WriteError> {
+        let found = self.data(path).await.map_err(|failed| self.error(failed, path))?;
+        Ok(found.map(|(data, stat)| (data, stat.version)))
+    }
+
+    async fn data(&self, path: &str) -> Result<Option<(Vec<u8>, Stat)>, Failed> {
+        match answer(self.client.get_data(path)).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Failed::Said(Error::NoNode)) => Ok(None),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// Makes an ephemeral node of this session with this data, in the place of one that may be replaced.
+    pub(super) async fn place(
+        &self,
+        path: &str,
+        data: &[u8],
+        may_replace: impl Fn(&[u8]) -> bool,
+    ) -> Result<Placed, WriteError> {
+        for _ in 0..TRIES {
+            let tried = self.try_place(path, data, &may_replace).await;
+            if let Some(placed) = tried.map_err(|failed| self.error(failed, path))? {
+                return Ok(placed);
+            }
+        }
+        Err(self.unsteady(path))
+    }
+
+    /// `None`: something has changed meanwhile.
+    async fn try_place(
+        &self,
+        path: &str,
+        data: &[u8],
+        may_replace: &impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Placed>, Failed> {
+        let ephemeral = CreateMode::Ephemeral.with_acls(self.acls);
+        let Some((there, stat)) = self.data(path).await? else {
+            return match answer(self.client.create(path, data, &ephemeral)).await {
+                Ok(_) => Ok(Some(Placed::Written)),
+                Err(Failed::Said(Error::NodeExists)) => Ok(None),
+                Err(Failed::Said(Error::NoNode)) => {
+                    let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
+                    self.container(folder).await?;
+                    Ok(None)
+                }
+                Err(failed) => Err(failed),
+            };
+        };
+        if !may_replace(&there) {
+            return Ok(Some(Placed::Taken));
+        }
+        let is_own = stat.ephemeral_owner == self.client.session_id().0;
+        if is_own && there == data {
+            return Ok(Some(Placed::Same));
+        }
+        let mut all = self.client.new_multi_writer();
+        if is_own {
+            all.add_set_data(path, data, Some(stat.version)).map_err(Failed::Said)?;
+        } else {
+            all.add_delete(path, Some(stat.version)).map_err(Failed::Said)?;
+            all.add_create(path, data, &ephemeral).map_err(Failed::Said)?;
+        }
+        Ok(self.commit(all).await?.then_some(Placed::Written))
+    }
+
+    /// Makes a folder that the server removes when it is empty, as Curator does; a lasting one where servers are older than 3.5.
+    async fn container(&self, folder: &str) -> Result<(), Failed> {
+        let container = CreateMode::Container.with_acls(self.acls);
+        match answer(self.client.mkdir(folder, &container)).await {
+            Err(Failed::Said(Error::Unimplemented)) => {
+                let persistent = CreateMode::Persistent.with_acls(self.acls);
+                answer(self.client.mkdir(folder, &persistent)).await
+            }
+            done => done,
+        }
+    }
+
+    /// Makes a node that outlives the session. One that is there is left as it is.
+    pub(super) async fn lasting(&self, path: &str, data: &[u8]) -> Result<(), WriteError> {
+        let persistent = CreateMode::Persistent.with_acls(self.acls);
+        for _ in 0..TRIES {
+            let there = answer(self.client.check_stat(path)).await;
+            if there.map_err(|failed| self.error(failed, path))?.is_some() {
+                return Ok(());
+            }
+            match answer(self.client.create(path, data, &persistent)).await {
+                Ok(_) | Err(Failed::Said(Error::NodeExists)) => return Ok(()),
+                Err(Failed::Said(Error::NoNode)) => self.folder_of(path).await?,
+                Err(failed) => return Err(self.error(failed, path)),
+            }
+        }
+        Err(self.unsteady(path))
+    }
+
+    async fn folder_of(&self, path: &str) -> Result<(), WriteError> {
+        let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
+        let persistent = CreateMode::Persistent.with_acls(self.acls);
+        let made = answer(self.client.mkdir(folder, &persistent)).await;
+        made.map_err(|failed| self.error(failed, folder))
+    }
+
+    /// Adds a name to the list in a node, and notes in another node that it was we who did.
+    pub(super) async fn map(&self, mapping: &str, note: &str, name: &str) -> Result<(), WriteError> {
+        let persistent = CreateMode::Persistent.with_acls(self.acls);
+        for _ in 0..TRIES * 2 {
+            let there = self.read(mapping).await?;
+            let (text, version) = match &there {
+                Some((data, version)) => (String::from_utf8_lossy(data), Some(*version)),
+                None => ("".into(), None),
+            };
+            if names(&text).any(|known| known == name) {
+                return Ok(());
+            }
+            let is_noted = answer(self.client.check_stat(note)).await;
+            let is_noted = is_noted.map_err(|failed| self.error(failed, note))?.is_some();
+            let list: Vec<&str> = names(&text).chain([name]).collect();
+            let list = list.join(",");
+            let mut both = self.client.new_multi_writer();
+            let added = match version {
+                Some(version) => both.add_set_data(mapping, list.as_bytes(), Some(version)),
+                None => both.add_create(mapping, list.as_bytes(), &persistent),
+            };
+            let noted = match is_noted {
+                true => Ok(()),
+                false => both.add_create(note, b"", &persistent),
+            };
+            added
+                .and(noted)
+                .map_err(|error| self.error(Failed::Said(error), mapping))?;
+            match self.commit(both).await.map_err(|failed| self.error(failed, mapping))? {
+                true => return Ok(()),
+                // The folders may be missing, or another writer was quicker.
+                false => {
+                    self.folder_of(mapping).await?;
+                    self.folder_of(note).await?;
+                }
+            }
+        }
+        Err(self.unsteady(mapping))
+    }
+
+    /// Takes a name out of the list in a node, with the note of it. A list without names is deleted.
+    pub(super) async fn unmap(&self, mapping: &str, note: &str, name: &str) -> Result<(), WriteError> {
+        for _ in 0..TRIES * 2 {
+            let Some((data, version)) = self.read(mapping).await? else {
+                return self.delete(note).await;
+            };
+            let text = String::from_utf8_lossy(&data);
+            if !names(&text).any(|known| known == name) {
+                return self.delete(note).await;
+            }
+            let left: Vec<&str> = names(&text).filter(|known| *known != name).collect();
+            let mut both = self.client.new_multi_writer();
+            let taken = match left.is_empty() {
+                true => both.add_delete(mapping, Some(version)),
+                false => both.add_set_data(mapping, left.join(",").as_bytes(), Some(version)),
+            };
+            let noted = both.add_delete(note, None);
+            taken
+                .and(noted)
+                .map_err(|error| self.error(Failed::Said(error), mapping))?;
+            if self.commit(both).await.map_err(|failed| self.error(failed, mapping))? {
+                return Ok(());
+            }
+            let there = answer(self.client.check_stat(note)).await;
+            if there.map_err(|failed| self.error(failed, note))?.is_none() {
+                // Without a note it is not ours.
+                return Ok(());
+            }
+        }
+        Err(self.unsteady(mapping))
+    }
+
+    /// Deletes a node whose data say that it may be. `false`: it may not.
+    pub(super) async fn delete_if(&self, path: &str, may: impl Fn(&[u8]) -> bool) -> Result<bool, WriteError> {
+        for _ in 0..TRIES {
+            let Some((data, version)) = self.read(path).await? else {
+                return Ok(true);
+            };
+            if !may(&data) {
+                return Ok(false);
+            }
+            match answer(self.client.delete(path, Some(version))).await {
+                Ok(()) | Err(Failed::Said(Error::NoNode)) => return Ok(true),
+                Err(Failed::Said(Error::BadVersion)) => {}
+                Err(failed) => return Err(self.error(failed, path)),
+            }
+        }
+        Err(self.unsteady(path))
+    }
+
+    /// Deletes a folder, unless something is in it.
+    pub(super) async fn delete_empty(&self, path: &str) -> Result<(), WriteError> {
+        match answer(self.client.delete(path, None)).await {
+            Ok(()) | Err(Failed::Said(Error::NoNode | Error::NotEmpty)) => Ok(()),
+            Err(failed) => Err(self.error(failed, path)),
+        }
+    }
+
+    /// `false`: something has changed meanwhile, and nothing was done.
+    async fn commit(&self, mut all: MultiWriter<'_>) -> Result<bool, Failed> {
+        match timeout(PATIENCE, all.commit()).await {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(MultiWriteError::OperationFailed {
+                source:
+                    Error::NoNode | Error::NodeExists | Error::BadVersion | Error::NotEmpty | Error::RuntimeInconsistent,
+                ..
+            })) => Ok(false),
+            Ok(Err(error)) => Err(Failed::Said(error.into())),
+            Err(_) => Err(Failed::Silent),
+        }
+    }
+
+    fn unsteady(&self, path: &str) -> WriteError {
+        WriteError::Unavailable {
+            address: self.access.ensemble().to_owned(),
+            what: format!("{} came and went while it was written", place(path)),
+        }
+    }
+}
+
+/// The names in a list as Dubbo writes it.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty())
 }
 
 /// The path without the parameters: they are long, and not what is wrong.

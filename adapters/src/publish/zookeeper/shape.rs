@@ -33,9 +33,9 @@ use crate::{
 /// Bytes of a node's name without the marks. A folder's listing is limited to 1 MiB for Java clients.
 const MAX_NAME: usize = 16 << 10;
 /// Bytes of a name of Java's, a group, a version.
-const MAX_PLAIN: usize = 255;
+pub(super) const MAX_PLAIN: usize = 255;
 /// What our own follower adds to what it reads.
-const ADDED: [&str; 3] = ["dubbo.level", "dubbo.interfaces", "dubbo.metadata.document"];
+pub(super) const ADDED: [&str; 3] = ["dubbo.level", "dubbo.interfaces", "dubbo.metadata.document"];
 /// Without these nobody can call it.
 pub(in crate::publish) const ESSENTIAL: [&str; 8] = [
     "interface",
@@ -367,7 +367,9 @@ pub(super) fn url(shaped: &Shaped) -> DubboUrl {
     let instance = &shaped.record.instance;
     let get = |name: &str| instance.metadata.get(name).map(|value| value.to_string());
     let (protocol, rest) = shaped.key.id.split_once("://").unwrap_or(("dubbo", ""));
-    let pairs = instance.metadata.iter().filter(|(name, _)| ***name != *"path");
+    // What is held as it was seen carries what the follower has added.
+    let is_written = |name: &str| name != "path" && !ADDED.contains(&name);
+    let pairs = instance.metadata.iter().filter(|(name, _)| is_written(name));
     DubboUrl {
         protocol: protocol.to_owned(),
         host: instance.host.to_string(),

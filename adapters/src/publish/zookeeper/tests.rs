@@ -7,10 +7,15 @@ use super::*;
 use crate::{
     publish::{
         Provenance, mark,
-        samples::{any_record, check, greeting, lost, orders, port, record},
+        samples::{any_record, check, greeter, greeting, lost, orders, port, record},
     },
-    zookeeper::{access::read_provider, url::DubboUrl},
+    zookeeper::{
+        access::{read_application, read_provider},
+        url::DubboUrl,
+    },
 };
+
+mod applications;
 
 fn publisher_at(address: &str, permit: Permit) -> ZooKeeperPublisher {
     let spec = serde_json::json!({ "address": address, "sessionTimeout": "4s" });
@@ -99,15 +104,15 @@ fn what_dubbo_cannot_call_is_refused_with_the_reason() {
     no_port.instance.ports.clear();
     let mut http = greeting();
     http.instance.ports = vec![port(80, Protocol::Http, false)];
-    let mut application = greeting();
-    application.instance.metadata.remove("interface");
+    let mut unnamed = greeting();
+    unnamed.instance.metadata.remove("interface");
     let mut host = greeting();
     host.instance.host = Host::parse("a b");
     for (record, expected) in [
         (orders(), "set metadata `interface`"),
         (no_port, "no port"),
         (http, "Dubbo or Triple"),
-        (application, "application's own record"),
+        (unnamed, "application's own record"),
         (host, "host name"),
         (with(&[("interface", "../mapping")]), "no name of an interface"),
         (with(&[("interface", "mapping")]), "no name of an interface"),

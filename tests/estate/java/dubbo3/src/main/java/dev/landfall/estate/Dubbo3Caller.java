@@ -17,12 +17,17 @@ import org.apache.dubbo.config.bootstrap.DubboBootstrap;
  * A Dubbo 3.3 consumer as teams write it: it knows the interface, and the registry tells where that is.
  *
  * <p>{@code GET /hello?world} answers what {@code sayHello("world")} did, or 502 with the exception. Settings come from the
- * environment: APPLICATION, ZOOKEEPER (host:port) or REGISTRY (a Dubbo registry URL), PORT_HTTP, GROUP, VERSION, SESSION_MS.
+ * environment: APPLICATION, ZOOKEEPER (host:port) or REGISTRY (a Dubbo registry URL), PORT_HTTP, GROUP, VERSION, SESSION_MS,
+ * MIGRATION (such as FORCE_APPLICATION: which levels of the registry it looks at).
  */
 public class Dubbo3Caller {
     public static void main(String[] args) throws IOException {
         ApplicationConfig application = new ApplicationConfig(setting("APPLICATION", "greeting-consumer"));
         application.setQosEnable(false);
+
+        if (!setting("MIGRATION", "").isEmpty()) {
+            System.setProperty("dubbo.application.service-discovery.migration", setting("MIGRATION", ""));
+        }
 
         String session = setting("SESSION_MS", "4000");
         RegistryConfig registry = new RegistryConfig(setting("REGISTRY", "zookeeper://" + setting("ZOOKEEPER", "127.0.0.1:2181"))

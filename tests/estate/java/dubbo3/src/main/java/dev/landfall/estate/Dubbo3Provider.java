@@ -10,7 +10,7 @@ import org.apache.dubbo.config.bootstrap.DubboBootstrap;
 /**
  * A Dubbo 3.3 provider on ZooKeeper, registered at both levels (interface and application).
  *
- * <p>Settings come from the environment: NAME, APPLICATION, ZOOKEEPER (host:port), PORT_DUBBO, PORT_TRI, GROUP, VERSION,
+ * <p>Settings come from the environment: NAME, APPLICATION, ZOOKEEPER (host:port) or REGISTRY (a Dubbo registry URL), PORT_DUBBO, PORT_TRI, GROUP, VERSION,
  * REGISTER_MODE (all, interface, instance), METADATA_TYPE (remote, local), SESSION_MS, HOST (own: as Dubbo does by itself, it listens on all addresses and publishes
  * that of a network card).
  */
@@ -24,8 +24,8 @@ public class Dubbo3Provider implements GreetingService {
         application.setQosEnable(false);
 
         String session = setting("SESSION_MS", "4000");
-        RegistryConfig registry = new RegistryConfig(
-                "zookeeper://" + setting("ZOOKEEPER", "127.0.0.1:2181") + "?session=" + session + "&zk.session.expire=" + session);
+        RegistryConfig registry = new RegistryConfig(setting("REGISTRY", "zookeeper://" + setting("ZOOKEEPER", "127.0.0.1:2181"))
+                + "?session=" + session + "&zk.session.expire=" + session);
 
         ServiceConfig<GreetingService> service = new ServiceConfig<>();
         service.setInterface(GreetingService.class);
