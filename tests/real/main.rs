@@ -11,6 +11,7 @@ mod flow;
 mod h2;
 mod hessian;
 mod lost;
+mod mapped;
 mod mass;
 mod mesh;
 mod nacos;

@@ -36,7 +36,6 @@ pub use call::{ArgumentError, Call, Input, generic_call};
 pub use definition::{Class, Classes, DefinitionError, Method, Parameter, Service, Shape};
 pub use fit::{Misfit, Options};
 pub use json::{Json, JsonLimits, NotJson};
-pub use known::Line;
 pub use problem::{ExceptionStatuses, Problem};
 pub use result::{ResultError, ResultOptions, json_of, result};
 pub use types::{Known, NotAType, Scalar, Type};

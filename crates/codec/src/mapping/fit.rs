@@ -19,7 +19,7 @@ use base64::{
 use super::{
     definition::{Classes, Shape},
     json::Json,
-    known::{self, Line},
+    known,
     number::Decimal,
     types::{Known, Scalar, Type, wire_class},
 };
@@ -30,8 +30,9 @@ use crate::hessian2::{Heap, JavaString, List, Map, Node, Value};
 pub struct Options {
     /// What members of an object mean that its class does not have: an error, which is the default, or nothing.
     pub ignore_unknown_members: bool,
-    /// Which Hessian the provider has.
-    pub line: Line,
+    /// UUIDs as two longs, for providers before Dubbo 2.7.8; newer ones take text. Each takes the other's form for something else. The
+    /// default is text. (hessian-lite 3.2.8 has the first `UUIDDeserializer`.)
+    pub uuid_as_halves: bool,
 }
 
 /// Why a value is none of the type.
@@ -255,7 +256,7 @@ impl<'a> Fit<'a> {
     }
 
     fn known(&mut self, of_known: Known, json: &Json, of: &Type) -> Result<Value, Misfit> {
-        match known::value(of_known, json, &mut self.heap, self.options.line) {
+        match known::value(of_known, json, &mut self.heap, self.options.uuid_as_halves) {
             Some(value) => {
                 self.costs(match (of_known, json) {
                     (Known::String, _) => 0,

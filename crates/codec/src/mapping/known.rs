@@ -20,17 +20,6 @@ use super::{
 };
 use crate::hessian2::{Heap, JavaString, List, Node, Object, Value};
 
-/// Which of its two Hessians a provider has. They write all classes alike but one, [`Known::Uuid`], and each takes the other's
-/// form of that for something else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Line {
-    /// Dubbo 2.5 to 2.7.
-    Dubbo2,
-    /// Dubbo 3 and newer. The default.
-    #[default]
-    Dubbo3,
-}
-
 const HANDLES: &str = "com.alibaba.com.caucho.hessian.io.java8.";
 const LOCALE: &str = "com.alibaba.com.caucho.hessian.io.LocaleHandle";
 const CALENDAR: &str = "com.alibaba.com.caucho.hessian.io.CalendarHandle";
@@ -63,8 +52,8 @@ pub(super) fn form(known: Known) -> &'static str {
     }
 }
 
-/// The value of a class for this JSON, which is not null; `None` if it is no such thing.
-pub(super) fn value(known: Known, json: &Json, heap: &mut Heap, line: Line) -> Option<Value> {
+/// The value of a class for this JSON, which is not null; `None` if it is no such thing. UUIDs are text, or two `halves`.
+pub(super) fn value(known: Known, json: &Json, heap: &mut Heap, halves: bool) -> Option<Value> {
     match (known, json) {
         (Known::String, Json::String(text)) => Some(Value::String(text.clone())),
         (Known::String, _) => None,
@@ -88,7 +77,7 @@ pub(super) fn value(known: Known, json: &Json, heap: &mut Heap, line: Line) -> O
                     let millis = seconds.checked_mul(1000)?.checked_add(nanos / 1_000_000)?;
                     Some(moment_of(known, millis, heap))
                 }
-                Known::Uuid => uuid(text, heap, line),
+                Known::Uuid => uuid(text, heap, halves),
                 Known::Locale => (text.len() <= 64).then(|| heap.object(LOCALE, vec![("value", text.into())])),
                 _ => time_of(known, text, heap),
             }
@@ -278,7 +267,7 @@ fn time_of(known: Known, text: &str, heap: &mut Heap) -> Option<Value> {
     })
 }
 
-fn uuid(text: &str, heap: &mut Heap, line: Line) -> Option<Value> {
+fn uuid(text: &str, heap: &mut Heap, halves: bool) -> Option<Value> {
     let groups: Vec<&str> = text.split('-').collect();
     let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
     let hex = groups.concat();
@@ -286,12 +275,13 @@ fn uuid(text: &str, heap: &mut Heap, line: Line) -> Option<Value> {
         return None;
     }
     let bits = u128::from_str_radix(&hex, 16).ok()?;
-    let fields = match line {
-        Line::Dubbo3 => vec![("value", text.to_ascii_lowercase().as_str().into())],
-        Line::Dubbo2 => vec![
+    let fields = if halves {
+        vec![
             ("mostSigBits", Value::Long((bits >> 64) as i64)),
             ("leastSigBits", Value::Long(bits as i64)),
-        ],
+        ]
+    } else {
+        vec![("value", text.to_ascii_lowercase().as_str().into())]
     };
     Some(heap.object(Known::Uuid.name(), fields))
 }

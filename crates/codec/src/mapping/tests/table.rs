@@ -159,7 +159,7 @@ fn what_a_type_does_not_hold_is_refused_with_place_and_mend() {
 fn a_uuid_is_written_as_the_provider_reads_it_and_both_forms_are_read() {
     let classes = classes();
     let options = crate::mapping::Options {
-        line: crate::mapping::Line::Dubbo2,
+        uuid_as_halves: true,
         ..Default::default()
     };
     let of = Type::parse("java.util.UUID").expect("a type");
