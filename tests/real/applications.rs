@@ -43,15 +43,15 @@ fn record(service: &str, id: &str, host: &str, metadata: &[(&str, &str)]) -> Rec
 }
 
 /// An application and its one provider, as a cluster writes them.
-fn both(publisher: &ZooKeeperPublisher, cluster: &str, application: &str, host: &str) -> [Shaped; 2] {
+fn both(publisher: &ZooKeeperPublisher, cluster: &str, application: &str, host: &str, interface: &str) -> [Shaped; 2] {
     let provider = [
-        ("interface", INTERFACE),
+        ("interface", interface),
         ("application", application),
         ("side", "provider"),
     ];
     let itself = [("dubbo.level", "application"), ("dubbo.metadata.revision", "1")];
     [
-        record(INTERFACE, &format!("dubbo://{host}:20880"), host, &provider),
+        record(interface, &format!("dubbo://{host}:20880"), host, &provider),
         record(application, &format!("{host}:20880"), host, &itself),
     ]
     .map(|mut record| {
@@ -94,7 +94,10 @@ async fn many_write_one_mapping_and_none_loses_a_name_nor_is_anothers_instance_t
     let (one, two) = (make("one"), make("two"));
     let all = |publisher: &ZooKeeperPublisher, cluster: &str| -> Vec<Shaped> {
         (0..6)
-            .flat_map(|n| both(publisher, cluster, &format!("{cluster}-{n}"), &format!("10.0.{}.1", n)))
+            .flat_map(|n| {
+                let (application, host) = (format!("{cluster}-{n}"), format!("10.0.{n}.1"));
+                both(publisher, cluster, &application, &host, INTERFACE)
+            })
             .collect()
     };
     let (ones, twos) = (all(&one, "one"), all(&two, "two"));
@@ -134,6 +137,21 @@ async fn many_write_one_mapping_and_none_loses_a_name_nor_is_anothers_instance_t
             .map(|text| text.trim().to_owned()),
         Ok(taken)
     );
+
+    // What a native provider of Dubbo 2.7 serves is left to it: the copy stands at the interface level alone.
+    let old = "dubbo%3A%2F%2F10.0.9.9%3A20880%2Forg.x.Old%3Fapplication%3Dold%26release%3D2.7.23%26side%3Dprovider";
+    estate.zk_create(&format!("/dubbo/org.x.Old/providers/{old}"), "").await;
+    let beside = both(&one, "one", "one-9", "10.0.9.1", "org.x.Old");
+    assert_eq!(one.put(&beside).await, [Ok(()), Ok(())]);
+    let providers = estate
+        .zk_list("zookeeper", "/dubbo/org.x.Old/providers")
+        .await
+        .expect("providers");
+    assert_eq!(providers.trim().lines().count(), 2, "{providers}");
+    let instance = estate.zk_get("zookeeper", "/services/one-9/10.0.9.1:20880").await;
+    assert!(instance.is_ok(), "{instance:?}");
+    let mapped = estate.zk_get("zookeeper", "/dubbo/mapping/org.x.Old").await;
+    assert!(mapped.is_err(), "{mapped:?}");
 
     let keys = |written: &[Shaped]| written.iter().map(|shaped| shaped.key.clone()).collect::<Vec<_>>();
     let (ones, twos) = (keys(&ones), keys(&twos));
