@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::shape::{Shape, compile};
 
 pub mod certificate;
+pub mod dubbo_route;
 pub mod facade;
 pub mod filter;
 pub mod gateway;
@@ -33,6 +34,7 @@ pub(crate) enum Kind {
     Registry,
     Gateway,
     HttpRoute,
+    DubboRoute,
     MeshService,
     ServicePolicy,
     Certificate,
@@ -46,10 +48,11 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All, in the order of the schema.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Registry,
         Self::Gateway,
         Self::HttpRoute,
+        Self::DubboRoute,
         Self::MeshService,
         Self::ServicePolicy,
         Self::Certificate,
@@ -65,6 +68,7 @@ impl Kind {
             Self::Registry => "Registry",
             Self::Gateway => "Gateway",
             Self::HttpRoute => "HTTPRoute",
+            Self::DubboRoute => "DubboRoute",
             Self::MeshService => "MeshService",
             Self::ServicePolicy => "ServicePolicy",
             Self::Certificate => "Certificate",
@@ -79,6 +83,7 @@ impl Kind {
     pub fn versions(self) -> &'static [&'static str] {
         match self {
             Self::Registry
+            | Self::DubboRoute
             | Self::MeshService
             | Self::ServicePolicy
             | Self::Certificate
@@ -93,7 +98,7 @@ impl Kind {
 
     /// Whether `metadata.namespace` is a scope of its own for the kind. Ours are known by name alone.
     pub fn namespaced(self) -> bool {
-        matches!(self, Self::Gateway | Self::HttpRoute)
+        matches!(self, Self::Gateway | Self::HttpRoute | Self::DubboRoute)
     }
 
     /// The JSON Schema of a whole document.
@@ -102,6 +107,7 @@ impl Kind {
             Self::Registry => (schema_of::<registry::RegistrySpec>(), true),
             Self::Gateway => (schema_of::<gateway::GatewaySpec>(), true),
             Self::HttpRoute => (schema_of::<http_route::HttpRouteSpec>(), true),
+            Self::DubboRoute => (schema_of::<dubbo_route::DubboRouteSpec>(), true),
             Self::MeshService => (schema_of::<mesh_service::MeshServiceSpec>(), true),
             Self::ServicePolicy => (schema_of::<service_policy::ServicePolicySpec>(), true),
             Self::Certificate => (schema_of::<certificate::CertificateSpec>(), true),
@@ -139,7 +145,6 @@ impl Kind {
 
 /// Kinds that exist and are not supported yet, with their group.
 pub(crate) const LATER: &[(&str, &str)] = &[
-    ("DubboRoute", LANDFALL),
     ("Migration", LANDFALL),
     ("RateLimit", LANDFALL),
     ("GRPCRoute", GATEWAY_API),

@@ -16,6 +16,7 @@
 mod attach;
 mod backends;
 mod certificates;
+mod dubbo_routes;
 mod facades;
 mod filters;
 mod gateways;
@@ -67,6 +68,7 @@ pub(crate) fn translate(documents: &[Document], report: &mut Report) -> Translat
         version: 0,
         listeners: sites.iter().filter_map(|site| site.listener.clone()).collect(),
         routes: routes::translate(documents, &sites, &names, report),
+        dubbo_routes: dubbo_routes::translate(documents, &sites, &names, report),
         mesh_services: mesh_services::translate(documents, &names, report),
         policies: policies::translate(documents, &names, report),
         registries: precedence,

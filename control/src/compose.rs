@@ -29,7 +29,7 @@ use std::{
 
 use landfall_model::{
     Cluster, ClusterId, Host, Rules, ServiceId, Snapshot, World,
-    rules::{BackendRef, Filter, HttpRoute, MeshMember, RouteRule},
+    rules::{BackendRef, DubboRoute, Filter, HttpRoute, MeshMember, RouteRule},
     snapshot::{ClusterTarget, Resolution},
 };
 
@@ -110,6 +110,9 @@ pub fn compose(inputs: Inputs<'_>) -> Composed {
         rules_version: rules.version,
         listeners: shared(&rules.listeners, previous.map(|p| &*p.listeners), |l| l.id.clone()),
         routes: shared(&rules.routes, previous.map(|p| &*p.routes), |r| r.id.clone()),
+        dubbo_routes: shared(&rules.dubbo_routes, previous.map(|p| &*p.dubbo_routes), |r| {
+            r.id.clone()
+        }),
         backends,
         clusters,
     };
@@ -127,7 +130,9 @@ pub fn compose(inputs: Inputs<'_>) -> Composed {
 
 /// Every backend that a rule may send calls or copies to.
 fn references(rules: &Rules) -> BTreeSet<&BackendRef> {
-    rules.routes.iter().flat_map(|route| route_references(route)).collect()
+    let http = rules.routes.iter().flat_map(|route| route_references(route));
+    let dubbo = rules.dubbo_routes.iter().flat_map(|route| dubbo_references(route));
+    http.chain(dubbo).collect()
 }
 
 /// The same for one route.
@@ -143,6 +148,12 @@ pub fn rule_references(rule: &RouteRule) -> impl Iterator<Item = &BackendRef> {
         _ => None,
     });
     rule.backends.iter().map(|b| &b.backend).chain(mirrors)
+}
+
+/// Every backend of a route of Dubbo's calls.
+pub fn dubbo_references(route: &DubboRoute) -> impl Iterator<Item = &BackendRef> {
+    let backends = route.rules.iter().flat_map(|rule| &rule.backends);
+    backends.map(|share| &share.backend)
 }
 
 /// The services a cluster is made from, in document order, under the names the registries use.
@@ -190,6 +201,7 @@ fn same(old: &Snapshot, new: &Snapshot) -> bool {
     old.rules_version == new.rules_version
         && same_parts(&old.listeners, &new.listeners)
         && same_parts(&old.routes, &new.routes)
+        && same_parts(&old.dubbo_routes, &new.dubbo_routes)
         && old.backends == new.backends
         && old.clusters.len() == new.clusters.len()
         && old

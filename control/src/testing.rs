@@ -35,6 +35,7 @@ pub fn reference(text: &str) -> BackendRef {
         name: name.into(),
         namespace,
         port,
+        family: Family::Http,
     }
 }
 
@@ -163,6 +164,7 @@ impl Stage {
             addresses: Vec::new(),
             port: 8080,
             hostname: HostPattern::Any,
+            family: Family::Http,
             tls: None,
         })];
         let routes = references.iter().enumerate().map(|(index, text)| {
@@ -196,6 +198,44 @@ impl Stage {
             })
         });
         self.rules.routes = routes.collect();
+        self
+    }
+
+    /// A Dubbo listener and one route with a rule for each reference.
+    pub fn dubbo_routes(mut self, references: &[&str]) -> Self {
+        let listener = ListenerId {
+            gateway: "edge".into(),
+            listener: "calls".into(),
+        };
+        self.rules.listeners.push(Arc::new(Listener {
+            id: listener.clone(),
+            addresses: Vec::new(),
+            port: 20880,
+            hostname: HostPattern::Any,
+            family: Family::Dubbo,
+            tls: None,
+        }));
+        let rules = references.iter().map(|text| DubboRule {
+            name: None,
+            matches: vec![DubboMatch::default()],
+            backends: vec![Backend {
+                backend: BackendRef {
+                    family: Family::Dubbo,
+                    ..reference(text)
+                },
+                weight: 1,
+                filters: Vec::new(),
+            }],
+            timeouts: Timeouts::default(),
+            idempotent: Vec::new(),
+        });
+        let rules = rules.collect();
+        self.rules.dubbo_routes.push(Arc::new(DubboRoute {
+            id: "default/calls".into(),
+            created: None,
+            listeners: vec![listener],
+            rules,
+        }));
         self
     }
 

@@ -24,7 +24,7 @@ pub async fn check(args: CheckArgs) -> Result<(), Failure> {
     report.good(format!(
         "configuration: {}, {}",
         output::count(look.config.registries.len(), "registry"),
-        output::count(rules.routes.len(), "route")
+        output::count(rules.routes.len() + rules.dubbo_routes.len(), "route")
     ));
     for warning in &look.config.warnings {
         report.note(format!("configuration: {warning}"));

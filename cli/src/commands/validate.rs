@@ -31,7 +31,7 @@ pub fn validate(args: &ValidateArgs) -> Result<(), Failure> {
             let counts = [
                 (config.registries.len(), "registry"),
                 (rules.listeners.len(), "listener"),
-                (rules.routes.len(), "route"),
+                (rules.routes.len() + rules.dubbo_routes.len(), "route"),
                 (rules.policies.len(), "policy"),
             ];
             let counts: Vec<String> = counts

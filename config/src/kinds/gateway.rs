@@ -37,11 +37,11 @@ pub struct Listener {
     /// Port to bind.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
-    /// What is spoken: `HTTP` (1.1 and cleartext 2) or `HTTPS` (1.1 and 2 over TLS).
+    /// What is spoken: `HTTP` (1.1 and cleartext 2), `HTTPS` (1.1 and 2 over TLS) or `Dubbo` (Dubbo2 over TCP).
     pub protocol: ListenerProtocol,
     /// Certificates; for `HTTPS` only.
     pub tls: Option<ListenerTls>,
-    /// Which routes may attach. Default: HTTPRoutes of the Gateway's own namespace.
+    /// Which routes may attach. Default: those of the Gateway's own namespace: DubboRoutes for `Dubbo`, else HTTPRoutes.
     pub allowed_routes: Option<AllowedRoutes>,
 }
 
@@ -55,6 +55,8 @@ pub enum ListenerProtocol {
     /// HTTP/1.1 or HTTP/2 over TLS.
     #[serde(rename = "HTTPS")]
     Https,
+    /// Dubbo2 over TCP.
+    Dubbo,
 }
 
 /// TLS of a listener.

@@ -157,6 +157,9 @@ pub struct LimitsSpec {
     /// Calls in flight to the service. Default: no limit.
     #[schemars(range(min = 1))]
     pub max_requests: Option<u32>,
+    /// Connections that Dubbo's calls share, for each worker thread and endpoint. Default 1.
+    #[schemars(range(min = 1, max = 64))]
+    pub dubbo_connections: Option<u32>,
 }
 
 /// When an endpoint is left out for a while.

@@ -2,12 +2,16 @@
 
 use landfall_model::rules::{Attachment, HostPattern};
 
-use super::{Report, gateways::Site, names::Names};
+use super::{
+    Report,
+    gateways::{Site, route_kind},
+    names::Names,
+};
 use crate::{
     document::{At, Document},
     kinds::{
-        GATEWAY_API, LANDFALL,
-        gateway::{AllowedRoutes, FromNamespaces, LabelOperator, LabelSelector},
+        GATEWAY_API, Kind, LANDFALL,
+        gateway::{AllowedRoutes, FromNamespaces, LabelOperator, LabelSelector, Listener, RouteKind},
         http_route::ParentRef,
     },
     problem::{closest, one_of},
@@ -155,19 +159,25 @@ fn one(
     }
     let allowing: Vec<_> = on_port
         .iter()
-        .filter(|(site, spec)| allows(spec.allowed_routes.as_ref(), route, site.gateway, names))
+        .filter(|(site, spec)| allows(spec, route, site.gateway, names))
         .collect();
     if allowing.is_empty() {
         if sound {
             let what = format!(
-                "no listener of the Gateway `{}` takes HTTPRoutes of namespace `{}` (NotAllowedByListeners)",
-                &*parent.name, route.namespace
+                "no listener of the Gateway `{}` takes {}s of namespace `{}` (NotAllowedByListeners)",
+                &*parent.name,
+                route.kind.name(),
+                route.namespace
             );
-            refuse(
-                "",
-                what,
-                "widen the listener's `allowedRoutes`, or move the route".to_owned(),
-            );
+            let speaks = on_port
+                .iter()
+                .any(|(_, spec)| route_kind(spec.protocol).0 == route.kind);
+            let mend = match route.kind {
+                Kind::DubboRoute if !speaks => "name a listener of `protocol: Dubbo`",
+                _ if !speaks => "name a listener of `protocol: HTTP` or `HTTPS`",
+                _ => "widen the listener's `allowedRoutes`, or move the route",
+            };
+            refuse("", what, mend.to_owned());
         }
         return Vec::new();
     }
@@ -217,13 +227,12 @@ fn intersect(listener: &HostPattern, route: &[HostPattern]) -> Vec<HostPattern> 
     both
 }
 
-fn allows(allowed: Option<&AllowedRoutes>, route: &Document, gateway: &Document, names: &Names<'_>) -> bool {
+fn allows(listener: &Listener, route: &Document, gateway: &Document, names: &Names<'_>) -> bool {
     let default = AllowedRoutes::default();
-    let allowed = allowed.unwrap_or(&default);
-    let http = |kind: &crate::kinds::gateway::RouteKind| {
-        &*kind.kind == "HTTPRoute" && kind.group.as_deref().unwrap_or(GATEWAY_API) == GATEWAY_API
-    };
-    let kind = allowed.kinds.is_empty() || allowed.kinds.iter().any(http);
+    let allowed = listener.allowed_routes.as_ref().unwrap_or(&default);
+    let (right, group) = route_kind(listener.protocol);
+    let named = |kind: &RouteKind| &*kind.kind == right.name() && kind.group.as_deref().unwrap_or(GATEWAY_API) == group;
+    let kind = route.kind == right && (allowed.kinds.is_empty() || allowed.kinds.iter().any(named));
     let namespace = match allowed.namespaces.from {
         FromNamespaces::All => true,
         FromNamespaces::Same => route.namespace == gateway.namespace,

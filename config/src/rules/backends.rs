@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use landfall_model::rules::{Backend, BackendRef};
+use landfall_model::rules::{Backend, BackendRef, Family};
 
 use super::{Report, filters, matches::Prefix, names::Names};
 use crate::{
     document::At,
     kinds::{
-        LANDFALL,
+        Kind, LANDFALL, dubbo_route,
         filter::MirrorBackend,
         http_route,
         text::{Group, KindName, NamespaceName, ServiceName},
@@ -42,13 +42,37 @@ pub(super) fn translate(rule: &At<'_>, prefix: &Prefix, names: &Names<'_>, repor
             });
         }
     }
-    if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
-        let what = "every backend has weight 0, so every request is answered 500";
-        report
-            .warnings
-            .push(rule.problem("backendRefs", what, "give one of them a weight"));
-    }
+    let what = "every backend has weight 0, so every request is answered 500";
+    warn_of_no_weight(rule, &backends, what, report);
     backends
+}
+
+/// The backends of a DubboRoute's rule. Those with a fault are left out.
+pub(super) fn of_dubbo(rule: &At<'_>, names: &Names<'_>, report: &mut Report) -> Vec<Backend> {
+    let mut backends = Vec::new();
+    for at in rule.items("backendRefs") {
+        let Some(spec) = at.read::<dubbo_route::BackendRef>() else {
+            continue;
+        };
+        let (group, kind) = (spec.group.as_ref(), spec.kind.as_ref());
+        let registry = spec.namespace.as_ref();
+        let backend = resolve(&at, group, kind, &spec.name, registry, spec.port, names, report);
+        backends.extend(backend.map(|backend| Backend {
+            backend,
+            weight: spec.weight.unwrap_or(1),
+            filters: Vec::new(),
+        }));
+    }
+    let what = "every backend has weight 0, so every call is answered with an error";
+    warn_of_no_weight(rule, &backends, what, report);
+    backends
+}
+
+fn warn_of_no_weight(rule: &At<'_>, backends: &[Backend], what: &str, report: &mut Report) {
+    if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
+        let mend = "give one of them a weight";
+        report.warnings.push(rule.problem("backendRefs", what, mend));
+    }
 }
 
 /// The backend of a mirror.
@@ -113,9 +137,14 @@ fn resolve(
         }
     }
     let namespace = namespace.map(|registry| Arc::from(&**registry));
+    let family = match at.document().kind {
+        Kind::DubboRoute => Family::Dubbo,
+        _ => Family::Http,
+    };
     Some(BackendRef {
         name: (**name).into(),
         namespace,
         port,
+        family,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use landfall_model::rules::{CertificateFiles, HostPattern, Listener, ListenerId, ListenerTls};
+use landfall_model::rules::{CertificateFiles, Family, HostPattern, Listener, ListenerId, ListenerTls};
 
 use super::{Report, names::Names};
 use crate::{
@@ -62,6 +62,10 @@ pub(super) fn translate<'a>(
                     addresses: addresses.clone(),
                     port: spec.port,
                     hostname: hostname?,
+                    family: match spec.protocol {
+                        ListenerProtocol::Http | ListenerProtocol::Https => Family::Http,
+                        ListenerProtocol::Dubbo => Family::Dubbo,
+                    },
                     tls: tls?,
                 };
                 conflict(&at, &listener, spec, &bound, report);
@@ -144,6 +148,11 @@ fn addresses(at: &At<'_>, report: &mut Report) -> Vec<IpAddr> {
 
 fn hostname(at: &At<'_>, spec: &gateway::Listener, report: &mut Report) -> Option<HostPattern> {
     let text = spec.hostname.as_deref().unwrap_or_default();
+    if spec.protocol == ListenerProtocol::Dubbo && !text.is_empty() {
+        let what = "Dubbo's calls name no host, so a listener cannot be chosen by one";
+        report.problems.push(at.problem("hostname", what, "remove `hostname`"));
+        return None;
+    }
     if text.parse::<IpAddr>().is_ok() {
         report.problems.push(at.problem(
             "hostname",
@@ -164,12 +173,17 @@ fn tls(
 ) -> Option<Option<ListenerTls>> {
     const MEND: &str = "add `tls: { certificateRefs: [{ group: landfall.dev, kind: Certificate, name: … }] }`";
     match (spec.protocol, &spec.tls) {
-        (ListenerProtocol::Http, None) => Some(None),
+        (ListenerProtocol::Http | ListenerProtocol::Dubbo, None) => Some(None),
         (ListenerProtocol::Http, Some(_)) => {
             let what = "`tls` on an HTTP listener";
             report
                 .problems
                 .push(at.problem("tls", what, "write `protocol: HTTPS`, or remove `tls`"));
+            None
+        }
+        (ListenerProtocol::Dubbo, Some(_)) => {
+            let what = "`tls` on a Dubbo listener, which speaks clear text only";
+            report.problems.push(at.problem("tls", what, "remove `tls`"));
             None
         }
         (ListenerProtocol::Https, None) => {
@@ -213,7 +227,14 @@ fn allowed_routes(at: &At<'_>, spec: &gateway::Listener, report: &mut Report) {
         let field = format!("allowedRoutes.kinds[{i}].kind");
         let group = kind.group.as_deref().unwrap_or(GATEWAY_API);
         let word = &*kind.kind;
-        if group == GATEWAY_API && word == "HTTPRoute" {
+        let (right, right_group) = route_kind(spec.protocol);
+        if (word, group) == (right.name(), right_group) {
+            continue;
+        }
+        if word == right.name() && kind.group.is_none() {
+            let what = format!("`{word}` is of another group than the default (InvalidRouteKinds)");
+            let mend = format!("add `group: {right_group}`");
+            report.problems.push(at.problem(&field, what, mend));
             continue;
         }
         if LATER.contains(&(word, group)) {
@@ -221,9 +242,9 @@ fn allowed_routes(at: &At<'_>, spec: &gateway::Listener, report: &mut Report) {
             report.warnings.push(at.problem(&field, what, "it may be left out"));
         } else {
             let what = format!("`{word}` of group `{group}` is no kind of route (InvalidRouteKinds)");
-            let mend = match closest(word, ["HTTPRoute"]) {
+            let mend = match closest(word, [right.name()]) {
                 Some(one) => format!("did you mean `{one}`?"),
-                None => "write `HTTPRoute`, or leave `kinds` out".to_owned(),
+                None => format!("write `{}`, or leave `kinds` out", right.name()),
             };
             report.problems.push(at.problem(&field, what, mend));
         }
@@ -258,6 +279,14 @@ fn allowed_routes(at: &At<'_>, spec: &gateway::Listener, report: &mut Report) {
     }
 }
 
+/// The kind of route that a listener takes, with its group.
+pub(super) fn route_kind(protocol: ListenerProtocol) -> (Kind, &'static str) {
+    match protocol {
+        ListenerProtocol::Http | ListenerProtocol::Https => (Kind::HttpRoute, GATEWAY_API),
+        ListenerProtocol::Dubbo => (Kind::DubboRoute, LANDFALL),
+    }
+}
+
 /// Two listeners on one port: the host name must tell them apart, and the protocol must be the same.
 fn conflict(at: &At<'_>, new: &Listener, spec: &gateway::Listener, bound: &[Bound<'_>], report: &mut Report) {
     let overlap = |other: &Listener| {
@@ -270,7 +299,7 @@ fn conflict(at: &At<'_>, new: &Listener, spec: &gateway::Listener, bound: &[Boun
     for Bound { listener: other, place } in rivals {
         let first = place.problem("", "", "");
         let place = format!("{}:{}", first.file, first.line);
-        if other.tls.is_some() != new.tls.is_some() {
+        if (other.tls.is_some(), other.family) != (new.tls.is_some(), new.family) {
             let what = format!(
                 "port {} speaks another protocol for the listener {} at {place} (ProtocolConflict)",
                 new.port, other.id

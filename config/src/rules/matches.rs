@@ -143,7 +143,14 @@ fn pattern(at: &At<'_>, field: &str, text: &str, report: &mut Report) -> Option<
     }
 }
 
-fn value(at: &At<'_>, field: &str, kind: ValueMatchType, text: &str, report: &mut Report) -> Option<TextMatch> {
+/// A text to compare with.
+pub(super) fn value(
+    at: &At<'_>,
+    field: &str,
+    kind: ValueMatchType,
+    text: &str,
+    report: &mut Report,
+) -> Option<TextMatch> {
     match kind {
         ValueMatchType::Exact => Some(TextMatch::Exact(text.into())),
         ValueMatchType::RegularExpression => pattern(at, field, text, report).map(TextMatch::Regex),

@@ -54,7 +54,12 @@ impl<'a> Names<'a> {
                         .labels
                         .insert(name, metadata.map(|m| m.labels).unwrap_or_default());
                 }
-                Kind::HttpRoute | Kind::ServicePolicy | Kind::RegistrySync | Kind::Facade | Kind::GatewayClass => {}
+                Kind::HttpRoute
+                | Kind::DubboRoute
+                | Kind::ServicePolicy
+                | Kind::RegistrySync
+                | Kind::Facade
+                | Kind::GatewayClass => {}
             }
             if document.kind == Kind::GatewayClass {
                 let what = "a GatewayClass has no effect here";

@@ -179,6 +179,7 @@ fn policy(at: &At<'_>, spec: &ServicePolicySpec, report: &mut Report) -> Traffic
         .unwrap_or(policy.retries.budget_min_per_second);
 
     policy.limits.max_requests = spec.limits.max_requests;
+    policy.limits.dubbo_connections = spec.limits.dubbo_connections;
     policy.limits.max_requests_per_endpoint = spec.limits.max_requests_per_endpoint;
 
     let outlier = &spec.outlier_ejection;

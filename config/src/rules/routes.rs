@@ -35,27 +35,8 @@ fn route(document: &Document, sites: &[Site<'_>], names: &Names<'_>, report: &mu
     let at = document.spec()?;
     let hostnames = hostnames(&at, report);
     let attachments = attach(&at, hostnames.as_deref(), sites, names, report);
-    let mut rules = Vec::new();
-    let (mut matches, mut seen) = (0, Vec::new());
-    for at in at.items("rules") {
-        matches += at.items("matches").len();
-        if let Some(name) = at.field("name").and_then(|at| at.read::<SectionName>()) {
-            if seen.contains(&name) {
-                let what = format!("the rule name `{}` stands twice", &*name);
-                report
-                    .problems
-                    .push(at.problem("name", what, "give each rule a name of its own"));
-            }
-            seen.push(name);
-        }
-        rules.push(rule(&at, names, report));
-    }
-    if matches > MAX_MATCHES {
-        let what = format!("{matches} matches in one route, at most {MAX_MATCHES} are allowed");
-        report
-            .problems
-            .push(at.problem("rules", what, "split the route into several"));
-    }
+    check_rules(&at, report);
+    let mut rules: Vec<RouteRule> = at.items("rules").iter().map(|at| rule(at, names, report)).collect();
     if at.field("rules").is_none() {
         let what = "a route without rules answers every request with 500";
         report
@@ -71,7 +52,7 @@ fn route(document: &Document, sites: &[Site<'_>], names: &Names<'_>, report: &mu
         });
     }
     Some(HttpRoute {
-        id: format!("{}/{}", document.namespace, document.name).into(),
+        id: id(document),
         created: created(document, report),
         hostnames: hostnames?,
         attachments,
@@ -79,7 +60,36 @@ fn route(document: &Document, sites: &[Site<'_>], names: &Names<'_>, report: &mu
     })
 }
 
-fn created(document: &Document, report: &mut Report) -> Option<SystemTime> {
+/// `namespace/name`.
+pub(super) fn id(document: &Document) -> Arc<str> {
+    format!("{}/{}", document.namespace, document.name).into()
+}
+
+/// What rules of a route must not have together: two of one name, too many matches.
+pub(super) fn check_rules(at: &At<'_>, report: &mut Report) {
+    let (mut matches, mut seen) = (0, Vec::new());
+    for at in at.items("rules") {
+        matches += at.items("matches").len();
+        if let Some(name) = at.field("name").and_then(|at| at.read::<SectionName>()) {
+            if seen.contains(&name) {
+                let what = format!("the rule name `{}` stands twice", &*name);
+                report
+                    .problems
+                    .push(at.problem("name", what, "give each rule a name of its own"));
+            }
+            seen.push(name);
+        }
+    }
+    if matches > MAX_MATCHES {
+        let what = format!("{matches} matches in one route, at most {MAX_MATCHES} are allowed");
+        report
+            .problems
+            .push(at.problem("rules", what, "split the route into several"));
+    }
+}
+
+/// When the route was created, if its document says so.
+pub(super) fn created(document: &Document, report: &mut Report) -> Option<SystemTime> {
     let at = document.root().field("metadata")?;
     let text = at.read::<Metadata>()?.creation_timestamp?;
     let time = rfc3339(&text);
@@ -133,10 +143,7 @@ fn rule(at: &At<'_>, names: &Names<'_>, report: &mut Report) -> RouteRule {
         report.warnings.push(at.problem("", what, "add `backendRefs`"));
     }
     RouteRule {
-        name: at
-            .field("name")
-            .and_then(|at| at.read::<SectionName>())
-            .map(|name| (*name).into()),
+        name: rule_name(at),
         matches,
         filters,
         backends,
@@ -144,7 +151,14 @@ fn rule(at: &At<'_>, names: &Names<'_>, report: &mut Report) -> RouteRule {
     }
 }
 
-fn timeouts(at: &At<'_>, report: &mut Report) -> Timeouts {
+/// The rule's own name, if it has one.
+pub(super) fn rule_name(at: &At<'_>) -> Option<Arc<str>> {
+    let name: SectionName = at.field("name")?.read()?;
+    Some((*name).into())
+}
+
+/// The rule's own limits.
+pub(super) fn timeouts(at: &At<'_>, report: &mut Report) -> Timeouts {
     let Some((at, spec)) = at
         .field("timeouts")
         .and_then(|at| Some((at.clone(), at.read::<http_route::Timeouts>()?)))

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 use axum::{Json, extract::State, http::Uri};
 use landfall_model::{
     Cluster, ClusterId, Endpoint, Origin,
-    rules::Balancer,
+    rules::{BackendRef, Balancer},
     snapshot::{ClusterTarget, Resolution},
 };
 use serde::Serialize;
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     EndpointFigures,
-    compose::{admit::protocol_text, policy, route_references},
+    compose::{admit::protocol_text, dubbo_references, policy, route_references},
     control::Composition,
 };
 
@@ -132,15 +132,20 @@ pub async fn list(State(sources): State<Sources>, uri: Uri) -> Result<Json<Endpo
 /// Which routes use which cluster.
 fn users(composition: &Composition) -> BTreeMap<ClusterId, Vec<Arc<str>>> {
     let mut users: BTreeMap<ClusterId, Vec<Arc<str>>> = BTreeMap::new();
-    for route in &composition.snapshot.routes {
-        for reference in route_references(route) {
-            if let Some(Resolution::Cluster(id)) = composition.snapshot.backends.get(reference) {
-                let routes = users.entry(id.clone()).or_default();
-                if routes.last() != Some(&route.id) {
-                    routes.push(route.id.clone());
-                }
+    let snapshot = &composition.snapshot;
+    let mut note = |route: &Arc<str>, reference: &BackendRef| {
+        if let Some(Resolution::Cluster(id)) = snapshot.backends.get(reference) {
+            let routes = users.entry(id.clone()).or_default();
+            if routes.last() != Some(route) {
+                routes.push(route.clone());
             }
         }
+    };
+    for route in &snapshot.routes {
+        route_references(route).for_each(|reference| note(&route.id, reference));
+    }
+    for route in &snapshot.dubbo_routes {
+        dubbo_references(route).for_each(|reference| note(&route.id, reference));
     }
     users
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{Json, extract::State, http::Uri};
-use landfall_model::rules::HostPattern;
+use landfall_model::rules::{Family, HostPattern};
 use serde::Serialize;
 
 use super::{
@@ -78,7 +78,11 @@ pub async fn list(State(sources): State<Sources>, uri: Uri) -> Result<Json<Liste
         name: listener.id.listener.clone(),
         addresses: listener.addresses.clone(),
         port: listener.port,
-        protocol: if listener.tls.is_some() { "HTTPS" } else { "HTTP" },
+        protocol: match (listener.family, &listener.tls) {
+            (Family::Dubbo, _) => "Dubbo",
+            (Family::Http, Some(_)) => "HTTPS",
+            (Family::Http, None) => "HTTP",
+        },
         hostname: listener.hostname.clone(),
         certificates: listener
             .tls
@@ -86,11 +90,12 @@ pub async fn list(State(sources): State<Sources>, uri: Uri) -> Result<Json<Liste
             .flat_map(|tls| &tls.certificates)
             .map(|c| c.certificate.clone())
             .collect(),
-        routes: snapshot
-            .routes
-            .iter()
-            .filter(|route| route.attachments.iter().any(|a| a.listener == listener.id))
-            .count(),
+        routes: {
+            let attachments = snapshot.routes.iter().map(|route| &route.attachments);
+            let http = attachments.filter(|all| all.iter().any(|a| a.listener == listener.id));
+            let dubbo = snapshot.dubbo_routes.iter().map(|route| &route.listeners);
+            http.count() + dubbo.filter(|all| all.contains(&listener.id)).count()
+        },
         live: figures
             .iter()
             .find(|figures| figures.id == listener.id)

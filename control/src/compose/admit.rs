@@ -10,7 +10,7 @@ use std::{
 
 use landfall_model::{
     Endpoint, Host, Instance, Origin, Port, Protocol, ServiceId, Serving, Status,
-    rules::TrafficPolicy,
+    rules::{Family, TrafficPolicy},
     snapshot::{Change, Since},
 };
 
@@ -27,6 +27,8 @@ pub enum LeftOut {
     NoPort,
     /// None of its ports takes HTTP.
     NoHttpPort(Vec<Port>),
+    /// None of its ports takes Dubbo2 without TLS.
+    NoDubboPort(Vec<Port>),
     /// The port that the backendRef asks for is none of its ports.
     PortAbsent {
         /// The port asked for.
@@ -36,6 +38,8 @@ pub enum LeftOut {
     },
     /// The port that the backendRef asks for takes no HTTP.
     PortNotHttp(Port),
+    /// The port that the backendRef of a DubboRoute asks for takes no Dubbo2, or only under TLS.
+    PortNotDubbo(Port),
     /// `0.0.0.0` or `::`: where a process listens, not where it can be called.
     Unspecified(IpAddr),
     /// Its host name has not been looked up yet.
@@ -62,6 +66,9 @@ impl fmt::Display for LeftOut {
             Self::NoWeight => f.write_str("its weight is 0"),
             Self::NoPort => f.write_str("its registry names no port for it"),
             Self::NoHttpPort(has) => write!(f, "none of its ports takes HTTP: it has {}", Ports(has)),
+            Self::NoDubboPort(has) => {
+                write!(f, "none of its ports takes Dubbo2 without TLS: it has {}", Ports(has))
+            }
             Self::PortAbsent { asked, has } if has.is_empty() => {
                 write!(
                     f,
@@ -75,6 +82,13 @@ impl fmt::Display for LeftOut {
                 write!(
                     f,
                     "the backendRef asks for a port that takes no HTTP: {}",
+                    Ports(std::slice::from_ref(port))
+                )
+            }
+            Self::PortNotDubbo(port) => {
+                write!(
+                    f,
+                    "the backendRef asks for a port that takes no Dubbo2 without TLS: {}",
                     Ports(std::slice::from_ref(port))
                 )
             }
@@ -121,11 +135,11 @@ pub fn protocol_text(protocol: Protocol) -> &'static str {
 /// The endpoints of an instance: one for an address, one for each address of a name. Never empty.
 ///
 /// The addresses of a name divide the instance's weight, so a name with three addresses gets no more than its share.
-/// `since` is by whose word the instance has changed when it says so.
+/// `asked` is the port asked for, with what is to be spoken there. `since` is by whose word the instance has changed when it says so.
 pub fn admit(
     service: &ServiceId,
     instance: &Instance,
-    asked: Option<u16>,
+    (asked, family): (Option<u16>, Family),
     policy: &TrafficPolicy,
     names: &Names,
     since: Since,
@@ -136,7 +150,7 @@ pub fn admit(
     if instance.weight == 0 {
         return Err(LeftOut::NoWeight);
     }
-    let port = choose_port(instance, asked)?;
+    let port = choose_port(instance, asked, family)?;
     let addresses = addresses(&instance.host, names)?;
     let server_name = || {
         let text = policy.tls.server_name.clone();
@@ -162,8 +176,27 @@ pub fn admit(
         .collect())
 }
 
-/// The port asked for, else the first that is surest to take HTTP; the registry's order decides among equals.
-fn choose_port(instance: &Instance, asked: Option<u16>) -> Result<&Port, LeftOut> {
+/// How sure it is that a port takes what is to be spoken; the smaller the surer, `None` if it does not.
+fn fitness(port: &Port, family: Family) -> Option<u8> {
+    Some(match (family, port.protocol) {
+        (Family::Http, Protocol::Http) => 0,
+        (Family::Http, Protocol::Unknown) => 1,
+        (Family::Http, Protocol::H2) => 2,
+        (Family::Http, Protocol::Grpc) => 3,
+        (Family::Http, Protocol::Triple) => 4,
+        (Family::Http, Protocol::Dubbo | Protocol::Tcp) => return None,
+        (Family::Dubbo, _) if port.tls => return None,
+        (Family::Dubbo, Protocol::Dubbo) => 0,
+        (Family::Dubbo, Protocol::Unknown) => 1,
+        (Family::Dubbo, Protocol::Tcp) => 2,
+        // Since 3.3 Dubbo speaks both on one port, but then its record names both.
+        (Family::Dubbo, Protocol::Http | Protocol::H2 | Protocol::Grpc | Protocol::Triple) => return None,
+    })
+}
+
+/// The port asked for, else the first that is surest to take what is to be spoken; the registry's order decides among
+/// equals.
+fn choose_port(instance: &Instance, asked: Option<u16>, family: Family) -> Result<&Port, LeftOut> {
     // Port 0 stands in a record for "none" (Eureka's disabled port, for one).
     let ports = || instance.ports.iter().filter(|port| port.number != 0);
     if let Some(asked) = asked {
@@ -175,23 +208,27 @@ fn choose_port(instance: &Instance, asked: Option<u16>) -> Result<&Port, LeftOut
             });
         };
         return found
-            .find(|port| port.protocol.is_http())
-            .ok_or_else(|| LeftOut::PortNotHttp(first.clone()));
+            .find(|port| fitness(port, family).is_some())
+            .ok_or_else(|| match family {
+                Family::Http => LeftOut::PortNotHttp(first.clone()),
+                Family::Dubbo => LeftOut::PortNotDubbo(first.clone()),
+            });
     }
     if ports().next().is_none() {
         return Err(LeftOut::NoPort);
     }
     ports()
-        .filter(|port| port.protocol.is_http())
+        .filter_map(|port| Some((fitness(port, family)?, port)))
         // `min_by_key` keeps the first of equals.
-        .min_by_key(|port| match port.protocol {
-            Protocol::Http => 0,
-            Protocol::Unknown => 1,
-            Protocol::H2 => 2,
-            Protocol::Grpc => 3,
-            Protocol::Triple | Protocol::Dubbo | Protocol::Tcp => 4,
+        .min_by_key(|(fitness, _)| *fitness)
+        .map(|(_, port)| port)
+        .ok_or_else(|| {
+            let has = ports().cloned().collect();
+            match family {
+                Family::Http => LeftOut::NoHttpPort(has),
+                Family::Dubbo => LeftOut::NoDubboPort(has),
+            }
         })
-        .ok_or_else(|| LeftOut::NoHttpPort(ports().cloned().collect()))
 }
 
 fn addresses(host: &Host, names: &Names) -> Result<Vec<IpAddr>, LeftOut> {

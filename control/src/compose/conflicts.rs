@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use landfall_model::{Rules, ServiceId, World};
+use landfall_model::{Rules, ServiceId, World, rules::BackendRef};
 
 /// A name in more than one registry (or twice in one, in different case).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +42,15 @@ pub fn conflicts(world: &World, rules: &Rules) -> Vec<Conflict> {
                 .mesh_services
                 .iter()
                 .find(|mesh| mesh.name.eq_ignore_ascii_case(&name));
-            let routes = rules.routes.iter().filter(|route| {
-                super::route_references(route).any(|r| r.namespace.is_none() && r.name.eq_ignore_ascii_case(&name))
-            });
+            let unsure = |r: &BackendRef| r.namespace.is_none() && r.name.eq_ignore_ascii_case(&name);
+            let http = rules.routes.iter();
+            let http = http.filter(|route| super::route_references(route).any(unsure));
+            let dubbo = rules.dubbo_routes.iter();
+            let dubbo = dubbo.filter(|route| super::dubbo_references(route).any(unsure));
+            let routes = http.map(|route| &route.id).chain(dubbo.map(|route| &route.id));
             Conflict {
                 mesh: mesh.map(|mesh| mesh.name.clone()),
-                routes: routes.map(|route| route.id.clone()).collect(),
+                routes: routes.cloned().collect(),
                 name: name.into(),
                 services,
             }

@@ -91,6 +91,7 @@ pub fn resolve(inputs: &Inputs<'_>, reference: &BackendRef) -> (Resolution, Opti
         Resolution::Cluster(ClusterId {
             target,
             port: reference.port,
+            family: reference.family,
         })
     };
     let missing = |reason: String| {

@@ -42,7 +42,16 @@ pub fn cluster(inputs: &Inputs<'_>, id: &ClusterId, old: Option<&Arc<Cluster>>) 
             let admitted = instances
                 .into_iter()
                 .flatten()
-                .flat_map(|instance| admit(&member.service, instance, id.port, &policy, inputs.names, since))
+                .flat_map(|instance| {
+                    admit(
+                        &member.service,
+                        instance,
+                        (id.port, id.family),
+                        &policy,
+                        inputs.names,
+                        since,
+                    )
+                })
                 .flatten();
             for endpoint in admitted {
                 let weight = endpoint.weight;

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc};
 
-use landfall_model::{Cluster, ClusterId, Instance, Origin, ServiceId, Snapshot, snapshot::ClusterTarget};
+use landfall_model::{
+    Cluster, ClusterId, Instance, Origin, ServiceId, Snapshot, rules::Family, snapshot::ClusterTarget,
+};
 
 use super::{
     Inputs,
@@ -115,7 +117,14 @@ pub fn reasons(inputs: &Inputs<'_>, snapshot: &Snapshot, service: &ServiceId) ->
 
 fn verdict(inputs: &Inputs<'_>, cluster: &Cluster, weight: u32, service: &ServiceId, instance: &Instance) -> Verdict {
     let since = inputs.world.since(service);
-    let endpoints = match admit(service, instance, cluster.id.port, &cluster.policy, inputs.names, since) {
+    let endpoints = match admit(
+        service,
+        instance,
+        (cluster.id.port, cluster.id.family),
+        &cluster.policy,
+        inputs.names,
+        since,
+    ) {
         Ok(endpoints) => endpoints,
         Err(reason) => return Verdict::LeftOut(reason),
     };
@@ -137,14 +146,13 @@ fn verdict(inputs: &Inputs<'_>, cluster: &Cluster, weight: u32, service: &Servic
 
 fn unreferenced(inputs: &Inputs<'_>, service: &ServiceId, instance: &Instance) -> Verdict {
     let policy = policy::of(inputs.rules, &ClusterTarget::Service(service.clone()));
-    match admit(
-        service,
-        instance,
-        None,
-        &policy,
-        inputs.names,
-        inputs.world.since(service),
-    ) {
+    let since = inputs.world.since(service);
+    let by = |family| admit(service, instance, (None, family), &policy, inputs.names, since);
+    let verdict = match by(Family::Http) {
+        Err(LeftOut::NoHttpPort(_)) => by(Family::Dubbo),
+        verdict => verdict,
+    };
+    match verdict {
         // Names are looked up for services in use only, so this one would say nothing.
         Ok(_) | Err(LeftOut::NotLookedUp(_)) => Verdict::NotReferenced,
         Err(reason) => Verdict::LeftOut(reason),

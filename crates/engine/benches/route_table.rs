@@ -12,8 +12,8 @@ use landfall_engine::{
 use landfall_model::{
     Snapshot,
     rules::{
-        Attachment, HostPattern, HttpMatch, HttpRoute, Listener, ListenerId, PathMatch, RouteRule, TextMatch, Timeouts,
-        ValueMatch,
+        Attachment, Family, HostPattern, HttpMatch, HttpRoute, Listener, ListenerId, PathMatch, RouteRule, TextMatch,
+        Timeouts, ValueMatch,
     },
 };
 
@@ -41,6 +41,7 @@ fn snapshot(routes: usize, hosts: usize) -> Snapshot {
         addresses: Vec::new(),
         port: 80,
         hostname: HostPattern::Any,
+        family: Family::Http,
         tls: None,
     };
     let route = |number: usize| {

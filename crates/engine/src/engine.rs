@@ -26,6 +26,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     access_log::AccessLog,
+    dubbo::{self, DubboOptions},
     http::{Gateway, http_proxy, peer::Authorities},
     listen::{
         accept::{ClientLimits, Server, Shared},
@@ -57,6 +58,8 @@ pub struct EngineOptions {
     pub trust_forwarded: bool,
     /// What clients may take and hold.
     pub clients: ClientLimits,
+    /// What Dubbo's connections may take and hold.
+    pub dubbo: DubboOptions,
 }
 
 /// Why an engine does not start.
@@ -167,7 +170,7 @@ impl Engine {
             ids: AtomicU64::new(1),
         });
         let workers = (0..count)
-            .map(|index| core.worker(index, &shared, access_log.clone(), options.trust_forwarded))
+            .map(|index| core.worker(index, &shared, access_log.clone(), &options))
             .collect::<io::Result<Arc<[Worker]>>>()
             .map_err(|error| system(&error))?;
         listen(&workers, opened);
@@ -248,14 +251,15 @@ impl Core {
         index: usize,
         shared: &Arc<Shared>,
         access_log: Option<Arc<AccessLog>>,
-        trust: bool,
+        options: &EngineOptions,
     ) -> io::Result<Worker> {
         let (runtime, authorities) = (self.runtime.clone(), self.authorities.clone());
-        let shared = shared.clone();
+        let (shared, trust, dubbo) = (shared.clone(), options.trust_forwarded, options.dubbo);
         Worker::start(index, move || {
             let limits = &shared.limits;
+            let dubbo = dubbo::Proxy::new(runtime.clone(), access_log.clone(), dubbo);
             let gateway = Gateway::new(runtime, authorities, access_log, trust, limits.body);
-            Server::new(http_proxy(gateway, limits.h2_idle), shared)
+            Server::new(http_proxy(gateway, limits.h2_idle), dubbo, shared)
         })
     }
 

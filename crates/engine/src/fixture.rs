@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use landfall_model::{
     Cluster, ClusterId, Endpoint, Origin, Protocol, RegistryName, Snapshot,
     rules::{
-        Attachment, Backend, BackendRef, CertificateFiles, Filter, HostPattern, HttpMatch, HttpRoute, Listener,
+        Attachment, Backend, BackendRef, CertificateFiles, Family, Filter, HostPattern, HttpMatch, HttpRoute, Listener,
         ListenerId, ListenerTls, PathMatch, RouteRule, TextMatch, Timeouts, TrafficPolicy, ValueMatch,
     },
     snapshot::{ClusterTarget, Resolution},
@@ -39,6 +39,7 @@ pub fn listener(name: &str, port: u16, hostname: &str, scheme: Scheme) -> Arc<Li
         addresses: Vec::new(),
         port,
         hostname: HostPattern::parse(hostname),
+        family: Family::Http,
         tls: (scheme == Scheme::Https).then(|| ListenerTls {
             certificates: vec![certificate],
         }),
@@ -116,6 +117,7 @@ pub fn backend_ref(name: &str) -> BackendRef {
         name: name.into(),
         namespace: None,
         port: None,
+        family: Family::Http,
     }
 }
 
@@ -183,6 +185,7 @@ pub fn cluster_id(name: &str) -> ClusterId {
     ClusterId {
         target: ClusterTarget::Mesh(name.into()),
         port: None,
+        family: Family::Http,
     }
 }
 
@@ -229,6 +232,7 @@ pub fn snapshot(listeners: &[Arc<Listener>], routes: Vec<Arc<HttpRoute>>) -> Sna
         rules_version: 1,
         listeners: listeners.to_vec(),
         routes,
+        dubbo_routes: Vec::new(),
         backends: BTreeMap::new(),
         clusters: BTreeMap::new(),
     };

@@ -7,13 +7,14 @@
 //! ```
 //!
 //! Two halves. [`call`], [`route`], [`filter`], [`cluster`], [`balance`], [`runtime`], [`metrics`] know nothing of
-//! pingora or of any HTTP library's connections: they see a [`call::Call`]. `listen` and `http` bring HTTP to them.
-//! Read [`Engine::start`] first, then `listen`, then `http`.
+//! pingora or of any HTTP library's connections: they see a [`call::Call`]. `listen` and `http` bring HTTP to them,
+//! `listen` and `dubbo` bring Dubbo2. Read [`Engine::start`] first, then `listen`, then `http` or `dubbo`.
 
 pub mod access_log;
 pub mod balance;
 pub mod call;
 pub mod cluster;
+mod dubbo;
 mod engine;
 pub mod explain;
 pub mod filter;
@@ -24,6 +25,7 @@ pub mod moment;
 pub mod route;
 pub mod runtime;
 
+pub use dubbo::DubboOptions;
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use listen::{accept::ClientLimits, ports::ListenerState, tls::CertificateError};
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! Next on the path: [`filter`](crate::filter) changes the request, [`rule`] picks the backend.
 
 pub mod condition;
+pub mod dubbo;
 pub mod hosts;
 pub mod query;
 pub mod regexes;

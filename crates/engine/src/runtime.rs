@@ -21,7 +21,7 @@ use crate::{
     cluster::ClusterRuntime,
     metrics::Metrics,
     moment::Moment,
-    route::{BackendSlot, RouteTable, Rule, Where, hosts::HostMap, regexes::Regexes},
+    route::{BackendSlot, RouteTable, Rule, Where, dubbo::DubboTable, hosts::HostMap, regexes::Regexes},
 };
 
 mod routing;
@@ -42,6 +42,7 @@ pub struct Runtime {
 struct Routing {
     scopes: Vec<PortScope>,
     listeners: Vec<Arc<ListenerRuntime>>,
+    dubbo: Vec<DubboScope>,
     /// Which cluster is at which place.
     places: BTreeMap<ClusterId, u32>,
     regexes: Regexes,
@@ -56,6 +57,15 @@ pub struct PortScope {
     address: Option<IpAddr>,
     scheme: Scheme,
     listeners: HostMap<Arc<ListenerRuntime>>,
+}
+
+/// A listener for Dubbo. Such listeners share no port and address.
+#[derive(Debug)]
+struct DubboScope {
+    port: u16,
+    /// `None`: every address that has no scope of its own.
+    address: Option<IpAddr>,
+    table: Arc<DubboTable>,
 }
 
 /// A listener with the routes attached to it.
@@ -195,6 +205,7 @@ impl Runtime {
     fn routes_alike(&self, snapshot: &Snapshot) -> bool {
         self.snapshot.listeners == snapshot.listeners
             && self.snapshot.routes == snapshot.routes
+            && self.snapshot.dubbo_routes == snapshot.dubbo_routes
             && self.snapshot.backends == snapshot.backends
             && self.snapshot.clusters.keys().eq(snapshot.clusters.keys())
     }
@@ -217,6 +228,16 @@ impl Runtime {
             }
         }
         found
+    }
+
+    /// The rules for a connection of Dubbo's, by its listener's port as configured and the local address it came in on.
+    /// `None`: no listener is there any more.
+    pub fn dubbo(&self, port: u16, local: IpAddr) -> Option<&DubboTable> {
+        let local = local.to_canonical();
+        let mut here = self.routing.dubbo.iter().filter(|scope| scope.port == port);
+        let own = here.clone().find(|scope| scope.address == Some(local));
+        own.or_else(|| here.find(|scope| scope.address.is_none()))
+            .map(|scope| &*scope.table)
     }
 
     /// The backend for a call of that rule that drew this number.

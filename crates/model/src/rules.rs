@@ -1,7 +1,7 @@
 //! Everything the configuration says about traffic, checked and free of file syntax.
 //!
 //! Made by `config` from documents in the Gateway API's vocabulary; names here are theirs.
-//! [`route`] holds matches and filters, [`policy`] what a cluster does.
+//! [`route`] holds matches and filters of HTTP, [`dubbo`] those of Dubbo, [`policy`] what a cluster does.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -9,10 +9,12 @@ use serde::Serialize;
 
 use crate::RegistryName;
 
+pub mod dubbo;
 pub mod host;
 pub mod policy;
 pub mod route;
 
+pub use dubbo::*;
 pub use host::HostPattern;
 pub use policy::*;
 pub use route::*;
@@ -27,6 +29,8 @@ pub struct Rules {
     pub listeners: Vec<Arc<Listener>>,
     /// Routes, in document order.
     pub routes: Vec<Arc<HttpRoute>>,
+    /// Routes of Dubbo's calls, in document order.
+    pub dubbo_routes: Vec<Arc<DubboRoute>>,
     /// Logical services over registries.
     pub mesh_services: Vec<Arc<MeshService>>,
     /// Policies, with what they apply to.
@@ -50,6 +54,24 @@ impl std::fmt::Display for ListenerId {
     }
 }
 
+/// What listener and endpoint speak: protocols that one kind of route is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// HTTP in all its versions, with gRPC and Triple.
+    #[default]
+    Http,
+    /// Dubbo2 over TCP.
+    Dubbo,
+}
+
+impl Family {
+    /// Whether it is HTTP, which is what texts mean if they do not tell.
+    pub fn is_http(&self) -> bool {
+        *self == Self::Http
+    }
+}
+
 /// One listener of a Gateway. Several may share a port when their host names differ.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -62,7 +84,9 @@ pub struct Listener {
     pub port: u16,
     /// Which hosts it answers for.
     pub hostname: HostPattern,
-    /// `None` for protocol HTTP (HTTP/1.1 and h2c), `Some` for HTTPS.
+    /// What is spoken.
+    pub family: Family,
+    /// `None` for protocols HTTP (HTTP/1.1 and h2c) and Dubbo, `Some` for HTTPS.
     pub tls: Option<ListenerTls>,
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     Origin, Protocol, ServiceId,
-    rules::{BackendRef, HttpRoute, Listener, TrafficPolicy},
+    rules::{BackendRef, DubboRoute, Family, HttpRoute, Listener, TrafficPolicy},
 };
 
 /// Services and rules, resolved into clusters. Unchanged parts are shared with the version before.
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     /// Routes, in document order.
     pub routes: Vec<Arc<HttpRoute>>,
+    /// Routes of Dubbo's calls, in document order.
+    pub dubbo_routes: Vec<Arc<DubboRoute>>,
     /// What each backend reference of the routes stands for.
     #[serde(skip)]
     pub backends: BTreeMap<BackendRef, Resolution>,
@@ -48,6 +50,9 @@ pub struct ClusterId {
     pub target: ClusterTarget,
     /// The instance port asked for, if any.
     pub port: Option<u16>,
+    /// What is spoken there. A service that speaks both has a cluster for each.
+    #[serde(skip_serializing_if = "Family::is_http")]
+    pub family: Family,
 }
 
 /// What a cluster is made from.
@@ -66,7 +71,11 @@ impl fmt::Display for ClusterId {
             ClusterTarget::Service(id) => id.fmt(f)?,
             ClusterTarget::Mesh(name) => f.write_str(name)?,
         }
-        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))?;
+        match self.family {
+            Family::Http => Ok(()),
+            Family::Dubbo => f.write_str(" (dubbo)"),
+        }
     }
 }
 

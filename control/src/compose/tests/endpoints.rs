@@ -243,3 +243,43 @@ fn several_records_of_one_address_are_one_endpoint_with_the_larger_weight() {
     assert!(matches!(reasons[0].uses[0].1, Verdict::Serves(_)));
     assert!(matches!(reasons[1].uses[0].1, Verdict::Merged { .. }));
 }
+
+#[test]
+fn a_service_that_speaks_both_has_a_cluster_for_each() {
+    let port = |number, protocol, tls| Port { number, protocol, tls };
+    let both = testing::instance(
+        "a",
+        "10.0.0.1",
+        vec![port(80, Protocol::Http, false), port(20880, Protocol::Dubbo, false)],
+    );
+    let only_http = testing::instance("b", "10.0.0.2", vec![port(80, Protocol::Http, false)]);
+    let secret = testing::instance("c", "10.0.0.3", vec![port(20880, Protocol::Dubbo, true)]);
+    let unknown = testing::instance("d", "10.0.0.4", vec![port(20880, Protocol::Unknown, false)]);
+    let stage = Stage::new()
+        .instances("eureka", "orders", vec![both, only_http, secret, unknown])
+        .routes(&["orders.eureka"])
+        .dubbo_routes(&["orders.eureka", "orders.eureka:20880"]);
+    let composed = stage.compose(None);
+    let at = |name: &str| addresses(&composed.snapshot, name);
+    assert_eq!(at("orders.eureka"), ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.4:20880"]);
+    assert_eq!(at("orders.eureka (dubbo)"), ["10.0.0.1:20880", "10.0.0.4:20880"]);
+    assert_eq!(at("orders.eureka:20880 (dubbo)"), ["10.0.0.1:20880", "10.0.0.4:20880"]);
+    let texts: Vec<String> = stage
+        .why(&composed, "orders", "eureka")
+        .iter()
+        .flat_map(|reason| &reason.uses)
+        .filter_map(|(_, verdict)| match verdict {
+            Verdict::LeftOut(why) => Some(why.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        texts.contains(&"none of its ports takes Dubbo2 without TLS: it has 20880 (dubbo, TLS)".to_owned()),
+        "{texts:?}"
+    );
+    let again = stage.compose(Some(&composed));
+    assert!(
+        std::sync::Arc::ptr_eq(&again.snapshot, &composed.snapshot),
+        "nothing has changed"
+    );
+}

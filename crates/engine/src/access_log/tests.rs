@@ -40,6 +40,7 @@ fn a_call_is_one_line_of_stable_fields() {
     let cluster = ClusterId {
         target: ClusterTarget::Mesh("orders".into()),
         port: Some(8080),
+        family: Default::default(),
     };
     Record {
         cluster: Some(&cluster),
@@ -65,7 +66,7 @@ proptest! {
         numbers: (u64, u64, u16), seconds in 0_u64..250_000_000_000,
     ) {
         let mut line = Vec::new();
-        let id = ClusterId { target: ClusterTarget::Mesh((&*cluster).into()), port: None };
+        let id = ClusterId { target: ClusterTarget::Mesh((&*cluster).into()), port: None, family: Default::default() };
         Record {
             time: UNIX_EPOCH + Duration::from_secs(seconds),
             host: &host,

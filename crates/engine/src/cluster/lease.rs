@@ -24,6 +24,7 @@ enum Verdict {
     None,
     Good(Moment),
     Bad,
+    Unjudged,
 }
 
 /// How a try failed without a usable answer.
@@ -100,6 +101,13 @@ impl Lease {
         self.blame(now);
     }
 
+    /// Nothing can be said about the endpoint: a call was handed over that has no answer, or it was passed by.
+    pub fn unjudged(&mut self) {
+        if self.verdict == Verdict::None {
+            self.verdict = Verdict::Unjudged;
+        }
+    }
+
     fn sample_failure(&self, took: Duration, now: Moment) {
         let latency = &self.state().latency;
         if latency.mean(now).is_some_and(|mean| took.as_secs_f32() * 1e6 > mean) {
@@ -120,7 +128,7 @@ impl Drop for Lease {
         match self.verdict {
             Verdict::Good(when) => self.cluster.note_success(self.state(), when),
             Verdict::None => self.cluster.metrics.cancelled(),
-            Verdict::Bad => {}
+            Verdict::Bad | Verdict::Unjudged => {}
         }
         self.state().end();
         self.cluster

@@ -28,14 +28,18 @@ impl RetryPolicy {
     }
 
     /// Whether the outcome may be tried again, leaving budget and number of tries aside.
-    fn allows(&self, method: &str, outcome: TryOutcome, sent: bool) -> bool {
-        let repeatable = || self.source.methods.iter().any(|known| **known == *method);
+    fn allows(&self, repeatable: bool, outcome: TryOutcome, sent: bool) -> bool {
         match outcome {
             TryOutcome::Failed(Failure::Connect) => true,
-            TryOutcome::Failed(Failure::Reset) => !sent || repeatable(),
-            TryOutcome::Failed(Failure::Timeout) => repeatable(),
-            TryOutcome::Status(status) => self.source.statuses.contains(&status) && repeatable(),
+            TryOutcome::Failed(Failure::Reset) => !sent || repeatable,
+            TryOutcome::Failed(Failure::Timeout) => repeatable,
+            TryOutcome::Status(status) => self.source.statuses.contains(&status) && repeatable,
         }
+    }
+
+    /// Whether calls of that HTTP method may be repeated after they were sent.
+    fn repeats(&self, method: &str) -> bool {
+        self.source.methods.iter().any(|known| **known == *method)
     }
 
     /// The wait before the try after `tries`: doubled each time, between a half and all of it at random.
@@ -64,7 +68,7 @@ impl ClusterRuntime {
     /// The budget is asked only when it does.
     pub fn may_retry(&self, tries: u32, method: &str) -> bool {
         let broken = TryOutcome::Failed(Failure::Reset);
-        tries <= self.policy.retries.attempts && self.retry.allows(method, broken, true)
+        tries <= self.policy.retries.attempts && self.retry.allows(self.retry.repeats(method), broken, true)
     }
 
     /// Whether to try again after `tries` tries (1 after the first), and after which wait. `sent`: whether any byte of
@@ -79,8 +83,21 @@ impl ClusterRuntime {
         now: Moment,
         random: u64,
     ) -> Option<Duration> {
+        self.retry_if(tries, self.retry.repeats(method), outcome, sent, now, random)
+    }
+
+    /// The same for a call of which its protocol tells whether it may be repeated after it was sent.
+    pub fn retry_if(
+        &self,
+        tries: u32,
+        repeatable: bool,
+        outcome: TryOutcome,
+        sent: bool,
+        now: Moment,
+        random: u64,
+    ) -> Option<Duration> {
         let retries = &self.policy.retries;
-        if tries > retries.attempts || !self.retry.allows(method, outcome, sent) {
+        if tries > retries.attempts || !self.retry.allows(repeatable, outcome, sent) {
             return None;
         }
         let fits = self
@@ -102,16 +119,16 @@ mod tests {
         let connect = TryOutcome::Failed(Failure::Connect);
         let reset = TryOutcome::Failed(Failure::Reset);
         let timeout = TryOutcome::Failed(Failure::Timeout);
-        assert!(policy.allows("POST", connect, false));
+        assert!(policy.allows(policy.repeats("POST"), connect, false));
         assert!(
-            policy.allows("POST", reset, false),
+            policy.allows(policy.repeats("POST"), reset, false),
             "a kept connection was dead before anything was sent"
         );
         for outcome in [reset, timeout, TryOutcome::Status(503)] {
-            assert!(policy.allows("GET", outcome, true), "{outcome:?}");
-            assert!(!policy.allows("POST", outcome, true), "{outcome:?}");
+            assert!(policy.allows(policy.repeats("GET"), outcome, true), "{outcome:?}");
+            assert!(!policy.allows(policy.repeats("POST"), outcome, true), "{outcome:?}");
         }
-        assert!(!policy.allows("GET", TryOutcome::Status(500), true));
+        assert!(!policy.allows(policy.repeats("GET"), TryOutcome::Status(500), true));
     }
 
     #[test]

@@ -94,6 +94,7 @@ fn limits_of_endpoint_and_cluster_turn_calls_away() {
     let limits = Limits {
         max_requests_per_endpoint: Some(2),
         max_requests: Some(5),
+        dubbo_connections: None,
     };
     for weights in [&[1, 1, 1][..], &[1, 5, 9]] {
         let cluster = cluster_runtime(
@@ -120,6 +121,7 @@ fn limits_of_endpoint_and_cluster_turn_calls_away() {
     let limits = Limits {
         max_requests_per_endpoint: Some(1),
         max_requests: None,
+        dubbo_connections: None,
     };
     let cluster = cluster_runtime(&[1, 1], TrafficPolicy { limits, ..policy() });
     let mut dice = Dice::new(1);

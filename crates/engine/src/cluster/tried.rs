@@ -18,6 +18,11 @@ impl Tried {
         }
     }
 
+    /// Whether the endpoint of a lease is in it.
+    pub fn contains(&self, lease: &Lease) -> bool {
+        self.has(lease.index())
+    }
+
     /// Whether there is any.
     pub fn is_empty(&self) -> bool {
         self.length == 0

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  accept ─▶ over the limit? close
+//!         ─▶ Dubbo port: [dubbo], to the end of the connection
 //!         ─▶ TLS port: first byte is a handshake? TLS : "400 plain HTTP request sent to TLS port"
 //!         ─▶ ALPN h2 or HTTP/2 preface ─▶ pingora's HTTP/2 loop ─▶ http, once per stream
 //!         ─▶ else: head, checked ─▶ http ─▶ next head …          (nothing but the stream is held while idle)
 //! ```
 //!
-//! Next on the path: [`wire`](super::wire), then [`http`](crate::http).
+//! Next on the path: [`wire`](super::wire), then [`http`](crate::http); or [`dubbo`](crate::dubbo).
 
 use std::{
     collections::HashMap,
@@ -41,7 +42,7 @@ use super::{
     transport::{Transport, end_with},
     wire::{NoHead, Wire},
 };
-use crate::{http::Gateway, metrics::Metrics};
+use crate::{dubbo, http::Gateway, metrics::Metrics};
 
 /// How long clients may take, and how many there may be.
 #[derive(Clone, Debug)]
@@ -80,6 +81,7 @@ pub(super) const LAST_CALL: Duration = Duration::from_millis(500);
 /// What the connections of one worker share.
 pub(crate) struct Server {
     proxy: Arc<HttpProxy<Gateway>>,
+    dubbo: Arc<dubbo::Proxy>,
     shared: Arc<Shared>,
     /// Every connection of this worker. Locked when one comes or goes, not by its calls, and by this worker alone.
     live: Mutex<HashMap<u64, Live>>,
@@ -107,9 +109,10 @@ pub(crate) struct Shared {
 }
 
 impl Server {
-    pub(crate) fn new(proxy: Arc<HttpProxy<Gateway>>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(proxy: Arc<HttpProxy<Gateway>>, dubbo: Arc<dubbo::Proxy>, shared: Arc<Shared>) -> Self {
         Self {
             proxy,
+            dubbo,
             shared,
             live: Mutex::default(),
             never: watch::channel(false),
@@ -270,6 +273,10 @@ async fn serve(id: u64, port: &Arc<Port>, stream: TcpStream, client: SocketAddr,
     tune(&stream);
     let client = SocketAddr::new(client.ip().to_canonical(), client.port());
     let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+    if port.is_dubbo() {
+        let metrics = &server.shared.metrics;
+        return Box::pin(dubbo::serve(&server.dubbo, stream, (client, local), port, metrics)).await;
+    }
     let (mut transport, tls, alpn) = match port.tls() {
         None => (Transport::Plain(stream), None, false),
         // Boxed: a handshake needs kilobytes that the connection should not hold for ever.
@@ -387,7 +394,7 @@ async fn handshake(
 }
 
 /// No delay for small packets, and an end for clients that vanished without a word.
-fn tune(stream: &TcpStream) {
+pub(crate) fn tune(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(Duration::from_secs(60))

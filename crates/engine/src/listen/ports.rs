@@ -23,7 +23,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use landfall_model::rules::{Listener, ListenerId};
+use landfall_model::rules::{Family, Listener, ListenerId};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
@@ -43,6 +43,8 @@ pub(crate) struct Port {
     /// Set while the listeners here say HTTPS.
     tls: ArcSwapOption<ServerConfig>,
     names: Arc<ArcSwap<Names>>,
+    /// Set while the listeners here say Dubbo.
+    is_dubbo: AtomicBool,
     stage: watch::Sender<Stage>,
     /// Whether the stage is [`Stage::Closed`], for calls, which must not lock.
     is_closed: AtomicBool,
@@ -96,6 +98,7 @@ impl Port {
             key,
             tls: ArcSwapOption::empty(),
             names: Arc::default(),
+            is_dubbo: AtomicBool::new(false),
             stage: watch::channel(Stage::Open).0,
             is_closed: AtomicBool::new(false),
             sockets: AtomicUsize::new(0),
@@ -118,6 +121,11 @@ impl Port {
     /// The TLS configuration, if connections here begin with a handshake.
     pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
         self.tls.load_full()
+    }
+
+    /// Whether connections here are Dubbo's.
+    pub(crate) fn is_dubbo(&self) -> bool {
+        self.is_dubbo.load(Ordering::Relaxed)
     }
 
     /// How far its end has come, to wait on.
@@ -167,6 +175,8 @@ impl Port {
     /// Takes over what the listeners of this port say now.
     fn configure(&self, listeners: &[&Arc<Listener>], store: &Store) {
         self.state().listeners = listeners.iter().map(|listener| listener.id.clone()).collect();
+        let is_dubbo = listeners.iter().any(|listener| listener.family == Family::Dubbo);
+        self.is_dubbo.store(is_dubbo, Ordering::Relaxed);
         let secured: Vec<_> = listeners
             .iter()
             .filter_map(|listener| Some((listener, listener.tls.as_ref()?)))

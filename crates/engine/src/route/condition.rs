@@ -19,7 +19,7 @@ pub struct Conditions {
 
 /// How a value is compared.
 #[derive(Clone, Debug)]
-enum Test {
+pub(super) enum Test {
     Exact(Arc<str>),
     Regex(Regex),
 }
@@ -30,13 +30,7 @@ impl Conditions {
     /// # Errors
     /// What cannot be compiled, in words. The configuration has checked this before, so it is our own mistake.
     pub fn compile(source: &HttpMatch, regexes: &mut Regexes, previous: Option<&Regexes>) -> Result<Self, String> {
-        let mut test = |source: &ValueMatch| match &source.value {
-            TextMatch::Exact(text) => Ok(Test::Exact(text.clone())),
-            TextMatch::Regex(text) => regexes
-                .get(text, previous)
-                .map(Test::Regex)
-                .map_err(|error| format!("`{text}` is no regular expression: {error}")),
-        };
+        let mut test = |source: &ValueMatch| Test::compile(&source.value, regexes, previous);
         let mut headers: Vec<(HeaderName, Test)> = Vec::with_capacity(source.headers.len());
         for header in &source.headers {
             let name = HeaderName::from_bytes(header.name.as_bytes())
@@ -109,6 +103,32 @@ impl std::fmt::Display for Broken<'_> {
 }
 
 impl Test {
+    /// Compiles a condition.
+    ///
+    /// # Errors
+    /// What cannot be compiled, in words.
+    pub(super) fn compile(
+        source: &TextMatch,
+        regexes: &mut Regexes,
+        previous: Option<&Regexes>,
+    ) -> Result<Self, String> {
+        match source {
+            TextMatch::Exact(text) => Ok(Self::Exact(text.clone())),
+            TextMatch::Regex(text) => regexes
+                .get(text, previous)
+                .map(Self::Regex)
+                .map_err(|error| format!("`{text}` is no regular expression: {error}")),
+        }
+    }
+
+    /// Compares a text.
+    pub(super) fn text(&self, text: &[u8]) -> bool {
+        match self {
+            Self::Exact(expected) => expected.as_bytes() == text,
+            Self::Regex(regex) => regex.is_match(text),
+        }
+    }
+
     /// Compares all values of a header, joined by `,` as RFC 9110, section 5.3 allows.
     fn header(&self, headers: &dyn HeaderView, name: &HeaderName) -> bool {
         match self {

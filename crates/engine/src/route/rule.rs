@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use landfall_model::rules::{BackendRef, RouteRule, Timeouts, TrafficPolicy};
+use landfall_model::rules::{BackendRef, Family, RouteRule, Timeouts, TrafficPolicy};
 
 use crate::{
     filter::{Filters, ResolveBackend},
@@ -86,6 +86,7 @@ impl Rule {
             name: "broken-rule".into(),
             namespace: None,
             port: None,
+            family: Family::Http,
         };
         let slot = BackendSlot {
             metrics: metrics.backend(route, index, &backend),
@@ -136,6 +137,16 @@ impl Rule {
     /// The limit of the whole call: the route's, else the policy's; `None` is unlimited.
     pub fn request_timeout(&self, policy: &TrafficPolicy) -> Option<Duration> {
         effective(self.timeouts.request, policy.request_timeout)
+    }
+
+    /// The limit of a whole call whose client has a limit of its own: the shorter one of that and the route's, else the
+    /// one there is, else the policy's; `None` is unlimited.
+    pub fn limit(&self, policy: &TrafficPolicy, own: Option<Duration>) -> Option<Duration> {
+        let Some(own) = own else {
+            return self.request_timeout(policy);
+        };
+        let route = self.timeouts.request.filter(|limit| !limit.is_zero());
+        Some(route.map_or(own, |route| route.min(own)))
     }
 
     /// The limit of one try: the route's, else the policy's; `None` is unlimited.

@@ -8,15 +8,21 @@ use std::{
 
 use landfall_model::{
     ClusterId, Snapshot,
-    rules::{BackendRef, HostPattern, ListenerId},
+    rules::{BackendRef, Family, HostPattern, Listener, ListenerId},
     snapshot::Resolution,
 };
 
-use super::{ListenerRuntime, PortScope, Routing};
+use super::{DubboScope, ListenerRuntime, PortScope, Routing};
 use crate::{
     call::Scheme,
+    filter::ResolveBackend,
     metrics::Metrics,
-    route::{RouteTable, Rule, Where, hosts::HostMap, regexes::Regexes},
+    route::{
+        RouteTable, Rule, Where,
+        dubbo::{DubboRule, DubboTable},
+        hosts::HostMap,
+        regexes::Regexes,
+    },
 };
 
 impl Routing {
@@ -60,6 +66,7 @@ impl Routing {
                 }
             }
         }
+        let dubbo = dubbo(snapshot, &mut resolve, (&mut regexes, previous), metrics, &mut problems);
         let listeners = snapshot
             .listeners
             .iter()
@@ -79,6 +86,7 @@ impl Routing {
         Self {
             scopes: scopes(snapshot, &listeners),
             listeners,
+            dubbo,
             regexes,
             problems,
             places,
@@ -86,11 +94,70 @@ impl Routing {
     }
 }
 
+/// The rules of every listener for Dubbo. A rule that does not compile takes no call, which is answered with an error.
+fn dubbo(
+    snapshot: &Snapshot,
+    resolve: &mut ResolveBackend<'_>,
+    (regexes, previous): (&mut Regexes, Option<&Regexes>),
+    metrics: &Metrics,
+    problems: &mut Vec<String>,
+) -> Vec<DubboScope> {
+    let listeners = snapshot.listeners.iter();
+    let mut tables: Vec<(&Listener, DubboTable)> = listeners
+        .filter(|listener| listener.family == Family::Dubbo)
+        .map(|listener| (&**listener, DubboTable::default()))
+        .collect();
+    for route in &snapshot.dubbo_routes {
+        for (index, source) in route.rules.iter().enumerate() {
+            let rule = match DubboRule::compile(route, index, resolve, (regexes, previous), metrics) {
+                Ok(rule) => Arc::new(rule),
+                Err(why) => {
+                    problems.push(format!(
+                        "DubboRoute {}, rule {index}: {why}; it takes no call",
+                        route.id
+                    ));
+                    continue;
+                }
+            };
+            for (listener, table) in &mut tables {
+                if !route.listeners.contains(&listener.id) {
+                    continue;
+                }
+                for numbered in source.matches.iter().enumerate() {
+                    if let Err(why) = table.add(route, &rule, numbered, (regexes, previous)) {
+                        problems.push(format!(
+                            "DubboRoute {}, rule {index}, match {}: {why}; it takes no call",
+                            route.id, numbered.0
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    tables
+        .into_iter()
+        .flat_map(|(listener, mut table)| {
+            table.finish();
+            let table = Arc::new(table);
+            let everywhere = listener.addresses.is_empty() || listener.addresses.iter().any(IpAddr::is_unspecified);
+            let own = listener.addresses.iter().map(|address| Some(address.to_canonical()));
+            let addresses: Vec<_> = if everywhere { vec![None] } else { own.collect() };
+            let port = listener.port;
+            addresses.into_iter().map(move |address| DubboScope {
+                port,
+                address,
+                table: table.clone(),
+            })
+        })
+        .collect()
+}
+
 /// One scope per port, scheme and address that some listener names, and one for all other addresses.
 fn scopes(snapshot: &Snapshot, compiled: &[Arc<ListenerRuntime>]) -> Vec<PortScope> {
     let scheme_of = |tls: bool| if tls { Scheme::Https } else { Scheme::Http };
     let mut keys: Vec<(u16, Scheme, Option<IpAddr>)> = Vec::new();
-    for listener in &snapshot.listeners {
+    let http = |listener: &&Arc<Listener>| listener.family == Family::Http;
+    for listener in snapshot.listeners.iter().filter(http) {
         let scheme = scheme_of(listener.tls.is_some());
         // `0.0.0.0` and `::` are no address that a connection comes in on.
         let addresses = listener.addresses.iter().map(|address| Some(address.to_canonical()));
@@ -110,7 +177,11 @@ fn scopes(snapshot: &Snapshot, compiled: &[Arc<ListenerRuntime>]) -> Vec<PortSco
                 let everywhere = listener.addresses.is_empty() || listener.addresses.iter().any(IpAddr::is_unspecified);
                 let here =
                     address.is_some_and(|address| listener.addresses.iter().any(|own| own.to_canonical() == address));
-                if listener.port == port && scheme_of(listener.tls.is_some()) == scheme && (everywhere || here) {
+                if http(&listener)
+                    && listener.port == port
+                    && scheme_of(listener.tls.is_some()) == scheme
+                    && (everywhere || here)
+                {
                     listeners.entry(&listener.hostname, || compiled.clone());
                 }
             }

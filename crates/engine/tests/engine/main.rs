@@ -3,6 +3,8 @@
 //! `world` builds snapshots and servers; every other file is about one subject.
 
 mod basics;
+mod dubbo;
+mod dubbo_peer;
 mod filters;
 mod held;
 mod http2;

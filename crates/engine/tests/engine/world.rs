@@ -17,12 +17,13 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use landfall_engine::{ClientLimits, Engine, EngineOptions};
+use landfall_engine::{ClientLimits, DubboOptions, Engine, EngineOptions};
 use landfall_model::{
     Cluster, ClusterId, Endpoint, Origin, Protocol, RegistryName, ServiceId, Snapshot,
     rules::{
-        Attachment, Backend, BackendRef, CertificateFiles, Filter, HostPattern, HttpMatch, HttpRoute, Listener,
-        ListenerId, ListenerTls, PathMatch, RouteRule, Timeouts, TrafficPolicy,
+        Attachment, Backend, BackendRef, CertificateFiles, DubboMatch, DubboRoute, DubboRule, Family, Filter,
+        HostPattern, HttpMatch, HttpRoute, Listener, ListenerId, ListenerTls, PathMatch, RouteRule, Timeouts,
+        TrafficPolicy,
     },
     snapshot::{ClusterTarget, Resolution},
 };
@@ -39,6 +40,8 @@ pub type Body = BoxBody<Bytes, hyper::Error>;
 pub struct Plan {
     pub listeners: Vec<Arc<Listener>>,
     pub routes: Vec<RouteRule>,
+    /// Rules of the listener of [`Plan::dubbo_to`].
+    pub dubbo: Vec<DubboRule>,
     pub clusters: Vec<(String, Vec<Endpoint>, TrafficPolicy)>,
 }
 
@@ -47,6 +50,7 @@ pub fn reference(name: &str) -> BackendRef {
         name: name.into(),
         namespace: None,
         port: None,
+        family: Family::Http,
     }
 }
 
@@ -95,6 +99,24 @@ impl Plan {
             .route(rule("/", "orders"))
     }
 
+    /// A Dubbo listener (the logical port is 20880) and every call to one cluster of these endpoints.
+    pub fn dubbo_to(addresses: &[SocketAddr]) -> Self {
+        let mut plan = Self::default().listener(20880);
+        Arc::make_mut(plan.listeners.last_mut().unwrap()).family = Family::Dubbo;
+        plan.dubbo_cluster("calls", addresses)
+            .dubbo_rule(dubbo_rule(DubboMatch::default(), "calls"))
+    }
+
+    pub fn dubbo_cluster(self, name: &str, addresses: &[SocketAddr]) -> Self {
+        let endpoints = addresses.iter().map(|address| endpoint(*address, Protocol::Dubbo));
+        self.cluster_with(name, endpoints.collect(), TrafficPolicy::default())
+    }
+
+    pub fn dubbo_rule(mut self, rule: DubboRule) -> Self {
+        self.dubbo.push(rule);
+        self
+    }
+
     pub fn listener(self, port: u16) -> Self {
         self.listener_with(&format!("l{port}"), port, "", None)
     }
@@ -108,6 +130,7 @@ impl Plan {
             addresses: vec!["127.0.0.1".parse().unwrap()],
             port,
             hostname: HostPattern::parse(host),
+            family: Family::Http,
             tls: tls.map(|certificates| ListenerTls { certificates }),
         }));
         self
@@ -164,6 +187,7 @@ impl Plan {
             let id = ClusterId {
                 target: ClusterTarget::Service(ServiceId::new(registry(), name.as_str())),
                 port: None,
+                family: Family::Http,
             };
             snapshot
                 .backends
@@ -188,7 +212,32 @@ impl Plan {
                 rules: self.routes.clone(),
             }));
         }
+        let speaks = |listener: &&Arc<Listener>| listener.family == Family::Dubbo;
+        let calls = self.listeners.iter().filter(speaks);
+        if !self.dubbo.is_empty() {
+            snapshot.dubbo_routes.push(Arc::new(DubboRoute {
+                id: "default/calls".into(),
+                created: None,
+                listeners: calls.map(|listener| listener.id.clone()).collect(),
+                rules: self.dubbo.clone(),
+            }));
+        }
         Arc::new(snapshot)
+    }
+}
+
+/// A rule that sends calls to a cluster of that name.
+pub fn dubbo_rule(matches: DubboMatch, cluster: &str) -> DubboRule {
+    DubboRule {
+        name: None,
+        matches: vec![matches],
+        backends: vec![Backend {
+            backend: reference(cluster),
+            weight: 1,
+            filters: Vec::new(),
+        }],
+        timeouts: Timeouts::default(),
+        idempotent: Vec::new(),
     }
 }
 
@@ -210,13 +259,23 @@ impl World {
     }
 
     pub fn with_workers(plan: &Plan, clients: ClientLimits, workers: usize) -> Self {
+        Self::with_options(plan, clients, workers, DubboOptions::default())
+    }
+
+    /// One worker, so that there is one connection to each endpoint.
+    pub fn with_dubbo(plan: &Plan, dubbo: DubboOptions) -> Self {
+        Self::with_options(plan, ClientLimits::default(), 1, dubbo)
+    }
+
+    fn with_options(plan: &Plan, clients: ClientLimits, workers: usize, dubbo: DubboOptions) -> Self {
         let (snapshots, follow) = watch::channel(plan.snapshot(1));
         let log = Log::default();
         let options = EngineOptions {
             workers,
-            bind_override: [80, 81, 443, 444].map(|port| (port, 0)).into(),
+            bind_override: [80, 81, 443, 444, 20880].map(|port| (port, 0)).into(),
             access_log: Some(Box::new(log.clone())),
             clients,
+            dubbo,
             ..EngineOptions::default()
         };
         Self {

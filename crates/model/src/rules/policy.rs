@@ -137,6 +137,9 @@ pub struct Limits {
     /// Calls in flight to the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<u32>,
+    /// Connections that Dubbo's calls share, per worker and endpoint; 1 if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dubbo_connections: Option<u32>,
 }
 
 /// When an endpoint is left out for a while, by what its calls show.

@@ -187,8 +187,11 @@ pub struct BackendRef {
     pub name: Arc<str>,
     /// The registry. None: a MeshService of that name, else the only registry that has it, else by priority.
     pub namespace: Option<Arc<str>>,
-    /// The instance port to use. None: the instance's preferred HTTP port.
+    /// The instance port to use. None: the port that the instance prefers for the family.
     pub port: Option<u16>,
+    /// What is spoken there: that of the route's listeners.
+    #[serde(skip_serializing_if = "super::Family::is_http")]
+    pub family: super::Family,
 }
 
 /// Limits of a rule; `None` means the policy's or the default.

@@ -1,0 +1,266 @@
+//! A connection to an endpoint, shared by the calls of a worker.
+//!
+//! ```text
+//!  call ─▶ Link::call ─▶ pending: id 41 ─▶ outbox ─▶ endpoint
+//!  call ◀─ oneshot ◀──── pending: id 41 ◀─ reader ◀─ endpoint
+//!                                              ├─ heartbeat: answered      ├─ "R": no new calls, if others can take them
+//!                                              └─ end, silence, no Dubbo: everybody who waits is told
+//! ```
+//!
+//! A reply that nobody waits for is dropped: its caller has gone, or its time has run out.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::BytesMut;
+use landfall_codec::dubbo2::{Decoded, Decoder, Event, Frame, Header, Status, reply};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpStream, tcp::OwnedReadHalf},
+    sync::oneshot,
+    task::AbortHandle,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{
+    DubboOptions,
+    outbox::Outbox,
+    pending::Pending,
+    pulse::{Beat, Pulse},
+};
+
+/// What is read at once, at least.
+const READ: usize = 16 * 1024;
+/// Memory taken for a body whose length is only declared; the rest as it arrives.
+const TRUSTED: usize = 1 << 20;
+
+/// A connection to an endpoint.
+pub(super) struct Link {
+    shared: Arc<Shared>,
+    reader: AbortHandle,
+}
+
+struct Shared {
+    pending: Mutex<Pending<oneshot::Sender<Answer>>>,
+    outbox: Outbox,
+    read_only: AtomicBool,
+    used: Mutex<Instant>,
+}
+
+/// What comes of a call that was put on the connection.
+pub(super) type Answer = Result<Frame, Broken>;
+
+/// Why no reply comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The connection has died, and the endpoint cannot have the call.
+    NotSent,
+    /// The connection has died, and the endpoint may have run the call.
+    Sent,
+    /// The reply is longer than allowed.
+    TooLarge,
+}
+
+/// A call that waits for its reply. Dropped, it waits no more, and the reply will be dropped.
+pub(super) struct Waiting {
+    id: u64,
+    answer: oneshot::Receiver<Answer>,
+    shared: Arc<Shared>,
+}
+
+impl Link {
+    /// Takes a connection into use.
+    pub(super) fn start(stream: TcpStream, options: &DubboOptions) -> Self {
+        let (read, write) = stream.into_split();
+        let shared = Arc::new(Shared {
+            pending: Mutex::default(),
+            outbox: Outbox::start(write, options.stall),
+            read_only: AtomicBool::new(false),
+            used: Mutex::new(Instant::now()),
+        });
+        let task = tokio::spawn({
+            let (shared, options) = (shared.clone(), *options);
+            async move {
+                shared.read(read, &options).await;
+                shared.die();
+            }
+        });
+        Self {
+            shared,
+            reader: task.abort_handle(),
+        }
+    }
+
+    /// Whether it takes calls at all.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.shared.pending().has_ended()
+    }
+
+    /// Whether the endpoint has asked for no new calls.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.shared.read_only.load(Ordering::Relaxed)
+    }
+
+    /// Sends a call whose reply is waited for.
+    pub(super) fn call(&self, frame: Frame) -> Result<Waiting, Broken> {
+        let (sender, answer) = oneshot::channel();
+        let id = self.shared.send(frame, |pending| pending.open(sender))?;
+        Ok(Waiting {
+            id,
+            answer,
+            shared: self.shared.clone(),
+        })
+    }
+
+    /// Sends a call that has no reply.
+    pub(super) fn tell(&self, frame: Frame) -> Result<(), Broken> {
+        self.shared.send(frame, Pending::next).map(|_| ())
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.reader.abort();
+        self.shared.die();
+    }
+}
+
+impl Waiting {
+    /// Waits for the reply.
+    pub(super) async fn answer(mut self) -> Answer {
+        // The sender is kept until it is used, so there is always an answer.
+        (&mut self.answer).await.unwrap_or(Err(Broken::Sent))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.shared.pending().close(self.id);
+    }
+}
+
+impl Shared {
+    fn pending(&self) -> MutexGuard<'_, Pending<oneshot::Sender<Answer>>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a frame into the outbox under an id of this connection. Under the lock, so that ids leave in their order.
+    fn send(
+        &self,
+        frame: Frame,
+        id: impl FnOnce(&mut Pending<oneshot::Sender<Answer>>) -> Option<u64>,
+    ) -> Result<u64, Broken> {
+        let mut pending = self.pending();
+        let id = id(&mut pending).ok_or(Broken::NotSent)?;
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let header = Header { id, ..frame.header };
+        if self.outbox.put(Frame { header, ..frame }) {
+            return Ok(id);
+        }
+        pending.close(id);
+        Err(Broken::NotSent)
+    }
+
+    /// Reads until the end, a silence that is too long, or bytes that are no Dubbo.
+    async fn read(&self, mut socket: OwnedReadHalf, options: &DubboOptions) {
+        let mut decoder = Decoder::new(options.payload);
+        let mut input = BytesMut::new();
+        let mut pulse = Pulse::new(options.heartbeat, Instant::now());
+        let mut tick = interval(pulse.every());
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let wanted = match decoder.decode(&mut input) {
+                Ok(Decoded::Frame(frame)) => {
+                    self.take(frame);
+                    continue;
+                }
+                Ok(Decoded::Oversized(header)) => {
+                    self.resolve(&header, Err(Broken::TooLarge));
+                    continue;
+                }
+                Ok(Decoded::NeedMore(wanted)) => wanted,
+                Err(error) => {
+                    tracing::warn!("an endpoint does not speak Dubbo: {error}");
+                    return;
+                }
+            };
+            make_room(&mut input, wanted);
+            tokio::select! {
+                read = socket.read_buf(&mut input) => match read {
+                    Ok(0) | Err(_) => return,
+                    Ok(_) => pulse.heard(Instant::now()),
+                },
+                () = self.outbox.broken() => return,
+                _ = tick.tick() => {
+                    let now = Instant::now();
+                    let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
+                    let idle = now.saturating_duration_since(used);
+                    if idle >= options.idle && self.pending().end_if_idle() {
+                        return;
+                    }
+                    match pulse.beat(now) {
+                        Beat::Rest => {}
+                        Beat::Send => {
+                            let _ = self.send(reply::heartbeat(0), Pending::next);
+                        }
+                        Beat::Lost => return,
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&self, frame: Frame) {
+        match Event::of(&frame) {
+            Some(Event::ReadOnly) => self.read_only.store(true, Ordering::Relaxed),
+            Some(Event::Writable) => self.read_only.store(false, Ordering::Relaxed),
+            Some(Event::Heartbeat) if frame.header.wants_answer() => {
+                self.outbox.put(reply::heartbeat_answer(&frame.header));
+            }
+            Some(Event::Heartbeat | Event::Unknown) => {}
+            // A provider that calls: it may mean any of the clients behind us, and does not know of them.
+            None if frame.header.is_request() => {
+                let text = "gateway: a provider cannot call its consumers through a gateway";
+                let refusal = reply::error(&frame.header, Status::SERVICE_NOT_FOUND, text);
+                refusal.map(|refusal| self.outbox.put(refusal));
+            }
+            None => {
+                let header = frame.header;
+                self.resolve(&header, Ok(frame));
+            }
+        }
+    }
+
+    fn resolve(&self, header: &Header, answer: Answer) {
+        if header.is_request() || header.event {
+            return;
+        }
+        let caller = self.pending().close(header.id);
+        if let Some(caller) = caller {
+            // Its caller may be going just now.
+            let _ = caller.send(answer);
+        }
+    }
+
+    /// Tells everybody who waits, and lets the socket go.
+    fn die(&self) {
+        let waiting = self.pending().end();
+        for (id, caller) in waiting {
+            let broken = match self.outbox.has_begun(id) {
+                true => Broken::Sent,
+                false => Broken::NotSent,
+            };
+            let _ = caller.send(Err(broken));
+        }
+        self.outbox.close();
+    }
+}
+
+/// Room for what is to come: for a large body at once, so that it is not moved as it grows, but not on the word of a
+/// header alone.
+pub(super) fn make_room(input: &mut BytesMut, wanted: usize) {
+    let trusted = TRUSTED.max(input.len());
+    input.reserve(wanted.clamp(READ, trusted));
+}
