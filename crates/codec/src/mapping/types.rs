@@ -309,6 +309,8 @@ impl Type {
             "java.lang.CharSequence" => Self::Known(Known::String),
             "java.util.GregorianCalendar" => Self::Known(Known::Calendar),
             "java.util.Optional" => Self::Optional(argument(0)),
+            // Dubbo waits for it, and sends what it has become.
+            "java.util.concurrent.CompletableFuture" | "java.util.concurrent.CompletionStage" => *argument(0),
             _ => match Known::ALL.iter().find(|(_, known)| *known == name) {
                 Some((known, _)) => Self::Known(*known),
                 // A type variable, `T`, has no package.

@@ -267,7 +267,7 @@ fn returned(value: &Value, heap: &Heap, of: &Type) -> Json {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn json_to_hessian_to_json_is_the_same_json((of, sent) in nested()) {

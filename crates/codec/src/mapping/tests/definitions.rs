@@ -62,6 +62,60 @@ fn both_lines_of_dubbo_tell_the_same() {
     assert_eq!(shown(&call.arguments[1], &call.heap), "(Order$Tag{text: \"new\"})");
 }
 
+/// What `ServiceDefinitionBuilder` of 3.3.6 and 2.7.23 makes of one interface with classes inside, a type variable, a wildcard, a
+/// generic class and a future.
+#[test]
+fn documents_made_by_dubbo_itself_tell_the_same_in_both_lines() {
+    let new = Service::parse(include_bytes!("../testdata/dubbo3.json")).expect("it is a definition");
+    let old = Service::parse(include_bytes!("../testdata/dubbo27.json")).expect("it is a definition");
+    let methods = |service: &Service| {
+        let told = |method: &crate::mapping::Method| {
+            let of: Vec<String> = method
+                .parameters
+                .iter()
+                .map(|parameter| parameter.of.to_string())
+                .collect();
+            format!("{} {}({})", method.returns, method.name, of.join(", "))
+        };
+        let mut told: Vec<String> = service.methods.iter().map(told).collect();
+        told.sort();
+        told
+    };
+    assert_eq!(methods(&new), methods(&old));
+    assert_eq!(
+        methods(&new),
+        [
+            "com.x.Shop$Order find(long, java.util.List<com.x.Shop$Tag>)",
+            "com.x.Shop$Page page(java.util.Set<com.x.Shop$Color>, java.util.Optional<java.lang.Object>)",
+            "java.lang.Object any(java.lang.Object, java.lang.Object, int[][])",
+            "java.lang.Object later(java.util.Date)",
+            "java.util.Map<java.lang.String,com.x.Shop$Order[]> find(java.lang.String)",
+            "void ping()",
+        ]
+    );
+    for (name, class) in new.classes.iter() {
+        assert_eq!(old.classes.get(name), Some(class), "{name}");
+    }
+    let Some(Shape::Fields(fields)) = new.classes.get("com.x.Shop.Order").map(|class| &class.shape) else {
+        panic!("an order has fields")
+    };
+    let mut fields: Vec<String> = fields.iter().map(|(name, of)| format!("{of} {name}")).collect();
+    fields.sort();
+    assert_eq!(
+        fields,
+        [
+            "byte[] bytes",
+            "com.x.Shop$Color color",
+            "com.x.Shop$Order parent",
+            "java.lang.Integer[] boxes",
+            "java.time.LocalDate due",
+            "java.util.List<com.x.Shop$Tag> tags",
+            "java.util.Map<java.lang.String,java.util.List<java.math.BigDecimal>> prices",
+            "long id",
+        ]
+    );
+}
+
 #[test]
 fn what_is_no_definition_is_refused_with_its_place() {
     for (text, told) in [
