@@ -3,6 +3,7 @@
 mod applications;
 mod bridge;
 mod changes;
+mod dubbo;
 mod election;
 mod embedded;
 mod facade;

@@ -7,16 +7,24 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.apache.dubbo.config.ApplicationConfig;
 import org.apache.dubbo.config.ReferenceConfig;
 import org.apache.dubbo.config.RegistryConfig;
 import org.apache.dubbo.config.bootstrap.DubboBootstrap;
+import org.apache.dubbo.rpc.RpcContext;
 
 /**
  * A Dubbo 2.7 consumer as teams write it: it knows the interface, and the registry tells where that is.
  *
- * <p>{@code GET /hello?world} answers what {@code sayHello("world")} did, or 502 with the exception. Settings come from the
+ * <p>{@code GET /hello?world} answers what {@code sayHello("world")} did, or 502 with the exception; {@code /later} asks
+ * without waiting, {@code /oneway} without an answer, {@code /large?N} with N characters, {@code /many?N} from N threads
+ * twenty times each. URL (such as dubbo://127.0.0.1:20880) is called without asking a registry;
+ * TIMEOUT_MS (1000) and RETRIES (2) are the reference's. Other settings come from the
  * environment: APPLICATION, ZOOKEEPER (host:port) or REGISTRY (a Dubbo registry URL), PORT_HTTP, GROUP, VERSION, SESSION_MS.
  */
 public class Dubbo27Caller {
@@ -37,6 +45,11 @@ public class Dubbo27Caller {
         if (!setting("VERSION", "").isEmpty()) {
             reference.setVersion(setting("VERSION", ""));
         }
+        if (!setting("URL", "").isEmpty()) {
+            reference.setUrl(setting("URL", ""));
+        }
+        reference.setTimeout(Integer.parseInt(setting("TIMEOUT_MS", "1000")));
+        reference.setRetries(Integer.parseInt(setting("RETRIES", "2")));
         DubboBootstrap.getInstance().application(application).registry(registry).reference(reference).start();
         LegacyGreetingService called = reference.get();
 
@@ -45,15 +58,70 @@ public class Dubbo27Caller {
         server.setExecutor(Executors.newFixedThreadPool(8));
         server.createContext("/ready", exchange -> answer(exchange, 200, "yes"));
         server.createContext("/hello", exchange -> {
-            String query = exchange.getRequestURI().getRawQuery();
-            String name = query == null ? "" : URLDecoder.decode(query, StandardCharsets.UTF_8);
-            try {
-                answer(exchange, 200, called.sayHello(name));
-            } catch (RuntimeException exception) {
-                answer(exchange, 502, exception.toString());
-            }
+            respond(exchange, called::sayHello);
+        });
+        server.createContext("/later", exchange -> {
+            respond(exchange, name -> RpcContext.getContext().asyncCall(() -> called.sayHello(name)).get());
+        });
+        server.createContext("/oneway", exchange -> {
+            respond(exchange, name -> {
+                RpcContext.getContext().asyncCall(() -> {
+                    called.sayHello(name);
+                });
+                return "sent";
+            });
+        });
+        server.createContext("/large", exchange -> {
+            respond(exchange, size -> {
+                String name = "x".repeat(Integer.parseInt(size));
+                String text = called.sayHello(name);
+                return text.startsWith("Hello " + name + ", from ") ? "whole" : "not what was sent: " + text.length();
+            });
+        });
+        server.createContext("/many", exchange -> {
+            respond(exchange, count -> many(called, Integer.parseInt(count)));
         });
         server.start();
+    }
+
+    /** Calls from that many threads at once; what each got must be its own. */
+    private static String many(LegacyGreetingService called, int count) throws Exception {
+        ExecutorService threads = Executors.newFixedThreadPool(count);
+        try {
+            List<Future<Boolean>> calls = new ArrayList<>();
+            for (int caller = 0; caller < count; caller++) {
+                String name = "caller-" + caller;
+                calls.add(threads.submit(() -> {
+                    boolean own = true;
+                    for (int turn = 0; turn < 20; turn++) {
+                        own &= called.sayHello(name + "-" + turn).startsWith("Hello " + name + "-" + turn + ", from ");
+                    }
+                    return own;
+                }));
+            }
+            int good = 0;
+            for (Future<Boolean> call : calls) {
+                good += call.get() ? 1 : 0;
+            }
+            return good + " of " + count;
+        } finally {
+            threads.shutdownNow();
+        }
+    }
+
+    /** What is done with the text behind the question mark. */
+    private interface Asked {
+        Object of(String text) throws Exception;
+    }
+
+    private static void respond(HttpExchange exchange, Asked asked) throws IOException {
+        String query = exchange.getRequestURI().getRawQuery();
+        String text = query == null ? "" : URLDecoder.decode(query, StandardCharsets.UTF_8);
+        try {
+            answer(exchange, 200, String.valueOf(asked.of(text)));
+        } catch (Exception exception) {
+            answer(exchange, 502, exception.toString());
+        }
     }
 
     private static void answer(HttpExchange exchange, int status, String text) throws IOException {

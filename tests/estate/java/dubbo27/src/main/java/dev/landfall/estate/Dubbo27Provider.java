@@ -2,6 +2,7 @@ package dev.landfall.estate;
 
 import java.util.HashMap;
 import java.util.Map;
+import java.util.concurrent.locks.LockSupport;
 import org.apache.dubbo.config.ApplicationConfig;
 import org.apache.dubbo.config.ProtocolConfig;
 import org.apache.dubbo.config.RegistryConfig;
@@ -51,6 +52,9 @@ public class Dubbo27Provider implements LegacyGreetingService {
     public String sayHello(String name) {
         if ("fail".equals(name)) {
             throw new IllegalArgumentException("asked to fail");
+        }
+        if (name.startsWith("slowly ")) {
+            LockSupport.parkNanos(Long.parseLong(name.substring(7)) * 1_000_000);
         }
         return "Hello " + name + ", from " + NAME;
     }

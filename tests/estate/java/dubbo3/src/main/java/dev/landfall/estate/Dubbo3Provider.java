@@ -1,6 +1,7 @@
 package dev.landfall.estate;
 
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 import org.apache.dubbo.config.ApplicationConfig;
 import org.apache.dubbo.config.ProtocolConfig;
 import org.apache.dubbo.config.RegistryConfig;
@@ -45,6 +46,9 @@ public class Dubbo3Provider implements GreetingService {
     public String sayHello(String name) {
         if ("fail".equals(name)) {
             throw new IllegalArgumentException("asked to fail");
+        }
+        if (name.startsWith("slowly ")) {
+            LockSupport.parkNanos(Long.parseLong(name.substring(7)) * 1_000_000);
         }
         return "Hello " + name + ", from " + NAME;
     }
