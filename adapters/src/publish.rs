@@ -161,6 +161,13 @@ pub trait Publisher: Send + Sync + 'static {
     /// writing what needs no writing: only their leases are taken over. What was held in another form is held in this one.
     async fn adopt(&self, records: &[Shaped]);
 
+    /// Which of these, written by us and not shown by the follower, stand there still: an operator has switched them off in
+    /// the registry itself, and a write would undo that. Those are held, so that the operator's word stays with them. One
+    /// answer for each, in order; `false` where the registry shows such records, or does not say.
+    async fn switched_off(&self, records: &[Shaped]) -> Vec<bool> {
+        vec![false; records.len()]
+    }
+
     /// Removes records of ours and holds them no more. One that is not there is removed already. One answer
     /// for each, in order.
     async fn remove(&self, keys: &[Key]) -> Vec<Result<(), WriteError>>;

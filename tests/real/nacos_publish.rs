@@ -376,3 +376,113 @@ async fn records_of_every_kind_come_back_from_a_real_nacos_as_they_were_shaped()
     remove(&foreign, &theirs.key).await;
     followed.has_not(&theirs.key).await;
 }
+
+/// What an operator does in Nacos' console.
+async fn switch(nacos: &str, port: u16, enabled: bool) {
+    let url = format!(
+        "http://{nacos}/nacos/v1/ns/instance?serviceName=orders&ip=127.0.0.1&port={port}&clusterName=DEFAULT\
+         &ephemeral=true&weight=1&enabled={enabled}"
+    );
+    let answer = reqwest::Client::new().put(url).send().await.expect("an answer");
+    assert!(answer.status().is_success(), "{answer:?}");
+}
+
+/// What the console shows: port, whether it is switched on, and the build of each copy.
+async fn in_console(nacos: &str) -> Result<Vec<(u64, bool, String)>, String> {
+    let url = format!(
+        "http://{nacos}/nacos/v1/ns/catalog/instances?serviceName=orders&clusterName=DEFAULT&pageNo=1&pageSize=100"
+    );
+    let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
+    let text = answer.text().await.map_err(|error| error.to_string())?;
+    let listed: Value = serde_json::from_str(&text).map_err(|_| text.clone())?;
+    let list = listed["list"].as_array().ok_or(text)?;
+    let mut rows: Vec<_> = list
+        .iter()
+        .map(|host| {
+            let build = host["metadata"]["build"].as_str().unwrap_or_default().to_owned();
+            (
+                host["port"].as_u64().unwrap_or_default(),
+                host["enabled"] == true,
+                build,
+            )
+        })
+        .collect();
+    rows.sort();
+    Ok(rows)
+}
+
+async fn console_shows(nacos: &str, expected: &[(u64, bool, String)]) {
+    within(LONG, "the console shows it", || async {
+        match in_console(nacos).await? {
+            rows if rows == expected => Ok(()),
+            rows => Err(format!("{rows:?}, not {expected:?}")),
+        }
+    })
+    .await;
+}
+
+/// Waits until so many records are held because an operator has switched them off, and nothing else is to be done.
+async fn switched_off(landfall: &Landfall, count: usize) {
+    within(LONG, &format!("{count} are shown as switched off"), || async {
+        let plan = landfall.admin("/api/v1/sync/plan").await?;
+        let plan = &plan["targets"]["nacos"];
+        let held = plan["held"].as_array().cloned().unwrap_or_default();
+        let off = held.iter().filter(|held| held["why"] == "switchedOff").count();
+        let writes = ["additions", "changes", "removals"].map(|what| plan[what].as_array().map_or(0, Vec::len));
+        match (off, held.len(), writes) {
+            (off, all, [0, 0, 0]) if off == count && all == count => Ok(()),
+            _ => Err(plan.to_string()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_an_operator_has_switched_off_in_nacos_stays_off_and_is_shown() {
+    let estate = Estate::up_alone(&["nacos"], &["nacos:RAFT=true".to_owned()]).await;
+    let nacos = estate.address("nacos").await;
+    let config = |ports: std::ops::Range<u16>, build: u32| {
+        let instances: Vec<String> = ports
+            .map(|port| format!("{{ address: \"127.0.0.1:{port}\", metadata: {{ build: \"{build}\" }} }}"))
+            .collect();
+        let source = format!(
+            "static: {{ services: [{{ name: orders, instances: [{}] }}] }}",
+            instances.join(", ")
+        );
+        [
+            registry("source", &source),
+            registry("nacos", &format!("nacos: {{ addresses: [\"{nacos}\"] }}")),
+            "apiVersion: landfall.dev/v1\nkind: RegistrySync\nmetadata: { name: all }\n\
+             spec: { from: [source], to: [nacos], limits: { settle: 100ms } }\n"
+                .to_owned(),
+        ]
+        .join("---\n")
+    };
+    // Of so many one that vanishes is no mass removal.
+    let rows = |from: u64, off: u64, builds: [u32; 2]| -> Vec<(u64, bool, String)> {
+        let build = |port: u64| builds[usize::from(port != off)].to_string();
+        (from..8010).map(|port| (port, port != off, build(port))).collect()
+    };
+    let mut landfall = Landfall::up(&config(8001..8010, 1)).await;
+    console_shows(&nacos, &rows(8001, 0, [1, 1])).await;
+    switched_off(&landfall, 0).await;
+
+    switch(&nacos, 8001, false).await;
+    switched_off(&landfall, 1).await;
+    // Neither a new writer nor a new version of the application switches it on.
+    landfall.crash_and_restart().await;
+    landfall.ready().await;
+    switched_off(&landfall, 1).await;
+    landfall.reconfigure(&config(8001..8010, 2));
+    console_shows(&nacos, &rows(8001, 8001, [1, 2])).await;
+    switched_off(&landfall, 1).await;
+    // Who has switched it off switches it on: it is brought up to date.
+    switch(&nacos, 8001, true).await;
+    console_shows(&nacos, &rows(8001, 0, [2, 2])).await;
+    switched_off(&landfall, 0).await;
+    // One that is off and has ended is taken out.
+    switch(&nacos, 8001, false).await;
+    switched_off(&landfall, 1).await;
+    landfall.reconfigure(&config(8002..8010, 2));
+    console_shows(&nacos, &rows(8002, 0, [2, 2])).await;
+}

@@ -27,6 +27,9 @@ use super::{
 /// Of one answer, decompressed.
 const BODY_LIMIT: usize = 32 << 20;
 
+/// Instances of one cluster of a service that are looked at.
+const MOST: &str = "10000";
+
 /// Asks one server.
 #[derive(Debug)]
 pub(crate) struct Web {
@@ -240,6 +243,28 @@ impl Web {
                 Ok(Info::of_hosts(hosts))
             }
         }
+    }
+
+    /// All instances of a cluster of a service, those that are switched off too; `None`: there is no telling by this API.
+    pub(crate) async fn catalog(&self, source: &Source, cluster: &str) -> Result<Option<Info>, Fault> {
+        #[derive(Deserialize)]
+        struct Listed {
+            list: Vec<Box<RawValue>>,
+        }
+        // Of 3.x only administrators may ask.
+        if self.api != Api::V1 {
+            return Ok(None);
+        }
+        let grouped = source.grouped();
+        let query = [
+            ("namespaceId", &*self.namespace),
+            ("serviceName", &*grouped),
+            ("clusterName", cluster),
+            ("pageNo", "1"),
+            ("pageSize", MOST),
+        ];
+        let listed: Listed = self.get("v1/ns/catalog/instances", &query).await?;
+        Ok(Some(Info::of_hosts(listed.list)))
     }
 
     async fn data<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Fault> {

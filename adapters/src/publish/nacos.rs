@@ -202,6 +202,47 @@ impl Publisher for NacosPublisher {
         self.core.wake.notify_one();
     }
 
+    async fn switched_off(&self, records: &[Shaped]) -> Vec<bool> {
+        self.renew_from_now_on();
+        let core = &*self.core;
+        let wires: Vec<Option<Wire>> = records.iter().map(|record| wire(record, &core.groups).ok()).collect();
+        let places: BTreeSet<(&Source, &str)> = wires
+            .iter()
+            .flatten()
+            .map(|wire| (&wire.source, &*wire.cluster))
+            .collect();
+        let looks = places
+            .into_iter()
+            .map(async |(source, cluster)| ((source, cluster), core.sender.switched_off(source, cluster).await));
+        let looks: Vec<_> = looks.collect();
+        let off: BTreeMap<(&Source, &str), Vec<Instance>> =
+            stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
+        let mut held = core.held();
+        let answers = records.iter().zip(&wires).map(|(record, wire)| {
+            let Some(wire) = wire else { return false };
+            let found = off.get(&(&wire.source, &*wire.cluster)).into_iter().flatten();
+            let is_ours = |instance: &&Instance| {
+                let is_by_us =
+                    matches!(mark::provenance(instance), Provenance::Marked(mark) if *mark.cluster == *core.cluster);
+                instance.id == record.key.id && is_by_us
+            };
+            let is_off = found.into_iter().any(|instance| is_ours(&instance));
+            if is_off {
+                // Its lease goes on, or Nacos would forget it, and with it what the operator has said.
+                let due = Instant::now();
+                held.entry(record.key.clone()).or_insert_with(|| Held {
+                    wire: wire.clone(),
+                    due,
+                });
+            }
+            is_off
+        });
+        let answers = answers.collect();
+        drop(held);
+        core.wake.notify_one();
+        answers
+    }
+
     async fn remove(&self, keys: &[Key]) -> Vec<Result<(), WriteError>> {
         let core = &*self.core;
         let sources: Vec<Vec<Source>> = keys.iter().map(|key| core.sources(key)).collect();

@@ -178,6 +178,11 @@ impl Ground<'_> {
             origin: standing.origin.clone(),
             reason,
         };
+        if !is_there && self.memory.switched_off.contains(key) {
+            let reason = format!("an operator has switched it off in `{}`; it is left so", self.target);
+            plan.held.push(held(HeldWhy::SwitchedOff, reason));
+            return;
+        }
         if let Some(rejected) = self.memory.rejected.get(key)
             && rejected.digest == wanted.shaped.digest
         {

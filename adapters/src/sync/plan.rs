@@ -197,6 +197,8 @@ pub enum HeldWhy {
     MassRemoval,
     /// The target did not take the record; it is tried again when the record changes.
     Rejected,
+    /// An operator has switched the record off in the target.
+    SwitchedOff,
     /// Nothing can be written into the target.
     NoPublisher,
     /// What we do to the record is undone again and again: another process writes as our cluster, too.

@@ -47,6 +47,8 @@ pub struct Memory {
     /// Removals that an earlier plan held as [`MassRemoval`](super::HeldWhy::MassRemoval), long enough ago and
     /// every plan since.
     pub confirmed: BTreeSet<Key>,
+    /// Records that stand there and are not seen, because an operator has switched them off there.
+    pub switched_off: BTreeSet<Key>,
     /// Records that somebody else puts back each time we change or remove them.
     pub contested: BTreeSet<Key>,
 }

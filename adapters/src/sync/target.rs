@@ -196,6 +196,11 @@ impl Op {
         }
     }
 
+    /// Whether it is put where nothing is seen.
+    fn is_addition(&self) -> bool {
+        matches!(self, Self::Put(write) if write.was.is_none())
+    }
+
     /// Of what is put; nothing for a removal.
     fn digest(&self) -> Option<Arc<str>> {
         match self {
@@ -321,6 +326,7 @@ impl Target {
             }
             pace.take(batch.len());
             did = true;
+            self.leave_switched_off(&mut batch, holding).await;
             if let Some(error) = self.send(&batch, start, pace, holding).await {
                 if error != WriteError::NotPermitted {
                     warn!(target = %self.name, %error, "a write failed");
@@ -362,13 +368,44 @@ impl Target {
                     .is_some_and(|r| r.digest == write.shaped.digest),
                 Op::Remove(_) => false,
             };
-            (is_approved && !was_refused && !page.is_done(&op, job.as_of)).then_some(op)
+            let is_off = op.is_addition() && page.memory.switched_off.contains(op.key());
+            (is_approved && !was_refused && !is_off && !page.is_done(&op, job.as_of)).then_some(op)
         };
         puts.chain(removals).filter_map(may).collect()
     }
 
+    /// Takes out what an operator has switched off in the target: of what we have written and nobody sees it is asked.
+    async fn leave_switched_off(&self, batch: &mut Vec<Op>, holding: &mut Holding) {
+        let vanished: Vec<Shaped> = {
+            let page = self.book.page();
+            let known = |write: &&Write| page.memory.ledger.contains_key(&write.shaped.key);
+            let additions = batch.iter().filter_map(|op| match op {
+                Op::Put(write) if op.is_addition() => Some(write),
+                Op::Put(_) | Op::Remove(_) => None,
+            });
+            additions
+                .filter(known)
+                .map(|write| Shaped::clone(&write.shaped))
+                .collect()
+        };
+        if vanished.is_empty() {
+            return;
+        }
+        let off = self.publisher.switched_off(&vanished).await;
+        let mut page = self.book.page();
+        for (shaped, _) in vanished.into_iter().zip(off).filter(|(_, is_off)| *is_off) {
+            info!(target = %self.name, service = %shaped.key.service, id = %shaped.key.id, "switched off there by an operator: left so");
+            batch.retain(|op| *op.key() != shaped.key);
+            holding.insert(shaped.key.clone(), shaped.digest);
+            page.memory.switched_off.insert(shaped.key);
+        }
+    }
+
     /// Sends one batch of one sort. The first error that concerns more than one record.
     async fn send(&self, batch: &[Op], start: Instant, pace: &mut Pace, holding: &mut Holding) -> Option<WriteError> {
+        if batch.is_empty() {
+            return None;
+        }
         let asked = start.elapsed();
         let puts: Vec<Shaped> = batch
             .iter()

@@ -15,7 +15,7 @@ use std::sync::{
 };
 use std::time::Duration;
 
-use landfall_model::Instance;
+use landfall_model::{Instance, Status};
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;
@@ -143,6 +143,23 @@ impl Sender {
             }
         }
         Err(self.unavailable(what))
+    }
+
+    /// What stands in a cluster of a service and is switched off. Empty where no server says.
+    pub(super) async fn switched_off(&self, source: &Source, cluster: &str) -> Vec<Instance> {
+        for at in self.order() {
+            if !self.permit.holds() {
+                return Vec::new();
+            }
+            let asked = async { self.web(at).await?.catalog(source, cluster).await };
+            // A service that is not there is an error, too.
+            if let Ok(Some(info)) = asked.await {
+                let mut found = record::read(&source.service, false, &info, &mut Health::new()).instances;
+                found.retain(|instance| instance.status == Status::Disabled);
+                return found;
+            }
+        }
+        Vec::new()
     }
 
     async fn send(&self, place: Place<'_>, ask: Ask<'_>) -> Result<bool, WriteError> {

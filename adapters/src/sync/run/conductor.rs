@@ -508,6 +508,7 @@ impl Conductor {
                 let mut wanted: BTreeSet<&Key> = writes.map(|write| &write.shaped.key).collect();
                 wanted.extend(of_target.held.iter().map(|held| &held.key));
                 page.memory.rejected.retain(|key, _| wanted.contains(key));
+                page.memory.switched_off.retain(|key| wanted.contains(key));
                 page.status.kept = of_target.kept.len();
                 page.status.held = of_target.held.len();
                 page.status.conflicts = of_target.conflicts.len();

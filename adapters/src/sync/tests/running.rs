@@ -25,6 +25,8 @@ struct Target {
     fault: Mutex<Option<WriteError>>,
     /// Ids that are not taken.
     refused: Mutex<BTreeSet<Arc<str>>>,
+    /// What an operator has switched off: it stands there and is not seen.
+    off: Mutex<BTreeMap<Key, Arc<Instance>>>,
     /// The cluster that writes over the next put before anybody sees it.
     rival: Mutex<Option<&'static str>>,
     latency: Mutex<Duration>,
@@ -192,6 +194,11 @@ impl Publisher for InMemory {
     async fn adopt(&self, records: &[Shaped]) {
         let keys = records.iter().map(|shaped| shaped.key.clone());
         self.target().adopted.lock().unwrap().extend(keys);
+    }
+
+    async fn switched_off(&self, records: &[Shaped]) -> Vec<bool> {
+        let off = self.target().off.lock().unwrap();
+        records.iter().map(|shaped| off.contains_key(&shaped.key)).collect()
     }
 
     async fn remove(&self, keys: &[Key]) -> Vec<Result<(), WriteError>> {
@@ -459,6 +466,42 @@ async fn a_refused_record_is_listed_its_siblings_are_written_and_it_is_not_tried
         metrics.contains("landfall_sync_writes_total{registry=\"b\"} 3"),
         "{metrics}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_has_switched_off_in_the_target_is_left_so_and_shown_until_it_is_on_again() {
+    let estate = Estate::new(&["a", "b"]);
+    estate.natives("a", 3, "1");
+    let syncs = vec![sync("s", json!({ "from": ["a"], "to": ["b"] }))];
+    let sync = estate.start(syncs, Permit::always(1), None).await;
+    estate.until("all", |e| e.count("b") == 3).await;
+    let puts = |estate: &Estate| estate.target("b").puts.lock().unwrap().len();
+    let held = || {
+        let plan = sync.plan();
+        let held = plan.targets.get(&name("b")).map(|of_target| of_target.held.clone());
+        held.unwrap_or_default()
+    };
+    let (key, instance) = estate.edit("b", |records| records.pop_first()).expect("a record");
+    // It vanishes and is in the operator's hands in one step: the next plan is made after the settling time.
+    estate
+        .target("b")
+        .off
+        .lock()
+        .unwrap()
+        .insert(key.clone(), instance.clone());
+    estate.until("it is shown", |_| held().len() == 1).await;
+    let what = &held()[0];
+    assert_eq!((what.why, &what.key), (HeldWhy::SwitchedOff, &key));
+    estate.natives("a", 3, "2");
+    estate.until("the others have changed", |e| puts(e) == 5).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!((puts(&estate), held().len(), estate.count("b")), (5, 1, 2));
+    // Switched on, it is brought up to date.
+    estate.target("b").off.lock().unwrap().clear();
+    estate.edit("b", |records| records.insert(key, instance));
+    estate.until("it has changed too", |e| puts(e) == 6).await;
+    estate.until("nothing is held", |_| held().is_empty()).await;
+    assert_eq!(estate.count("b"), 3);
 }
 
 #[tokio::test(start_paused = true)]
