@@ -23,6 +23,7 @@ mod others_failures;
 mod outages;
 mod pairs;
 mod publish;
+mod rights;
 mod switch_off;
 mod synced;
 mod writers;

@@ -3,6 +3,7 @@
 A `Part` is one running thing with a name (`orders-2`); an `Application` is what it is an instance of (`orders`).
 """
 
+import base64
 import glob
 import json
 import os
@@ -127,6 +128,8 @@ spring.jmx.enabled=false
 
 
 def consul(part):
+    root = part.environment.get("ROOT_TOKEN")
+    acl = {"enabled": True, "default_policy": "deny", "tokens": {"initial_management": root, "agent": root}}
     config = {
         "server": True, "bootstrap_expect": 1, "node_name": part.name, "data_dir": f"{part.data}/data",
         "bind_addr": "127.0.0.1", "client_addr": "127.0.0.1", "advertise_addr": "127.0.0.1",
@@ -134,6 +137,7 @@ def consul(part):
                   "serf_wan": -1, "dns": -1, "grpc": -1, "grpc_tls": -1, "https": -1},
         "performance": {"raft_multiplier": 1}, "connect": {"enabled": False}, "peering": {"enabled": False},
         "disable_update_check": True, "disable_remote_exec": True, "log_level": "info",
+        **({"acl": acl} if root else {}),
     }
     path = f"{part.data}/consul.json"
     with open(path, "w") as file:
@@ -151,14 +155,15 @@ def stock(part):
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def get(url):
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})
+def get(url, **headers):
+    request = urllib.request.Request(url, headers={"Accept": "application/json", **headers})
     with DIRECT.open(request, timeout=5) as answer:
         return answer.read().decode()
 
 
 def eureka_ready(part):
-    get(f"http://127.0.0.1:{part.port}/eureka/apps")
+    login = base64.b64encode(part.environment.get("LOGIN", "").encode()).decode()
+    get(f"http://127.0.0.1:{part.port}/eureka/apps", Authorization=f"Basic {login}")
     return True
 
 
@@ -185,14 +190,23 @@ def market_ready(part):
     return passing(part, part.environment.get("SERVICE", "market"))
 
 
+def wharf_ready(part):
+    get(f"http://127.0.0.1:{part.port}/wharf/ready")
+    asked = urllib.parse.urlencode({"serviceName": part.environment.get("SERVICE", "wharf")})
+    hosts = json.loads(get(f"http://{part.environment['NACOS']}/nacos/v1/ns/instance/list?{asked}"))["hosts"]
+    return any(host["port"] == part.port for host in hosts)
+
+
 def caller_ready(part):
     return get(f"http://127.0.0.1:{part.port}/ready") == "yes"
 
 
 def consul_ready(part):
     base = f"http://127.0.0.1:{part.port}/v1"
+    token = {"X-Consul-Token": part.environment.get("ROOT_TOKEN", "")}
     # The leader's own node is in the catalog only after its first sync.
-    return json.loads(get(f"{base}/status/leader")) != "" and "consul" in json.loads(get(f"{base}/catalog/services"))
+    return (json.loads(get(f"{base}/status/leader")) != ""
+            and "consul" in json.loads(get(f"{base}/catalog/services", **token)))
 
 
 def passing(part, service):
@@ -285,6 +299,19 @@ NOT_READY_YET = (OSError, ValueError, KeyError, NoNode, urllib.error.URLError)
 
 # --- where they find each other
 
+def peer_of_eureka(part, estate):
+    """With PEER=eureka-2: that server gets what this one is told."""
+    settings = estate.state["parts"][part.name]["settings"]
+    if "PEER" not in settings:
+        return {}
+    login = f"{settings['LOGIN']}@" if "LOGIN" in settings else ""
+    # By another host name than its own, or the server takes the peer for itself.
+    url = f"http://{login}localhost:{estate.port_of(settings['PEER'])}/eureka/"
+    # A peer that takes longer than 200 ms for an answer, as one does that has just started, would lose it.
+    return {"SPRING_APPLICATION_JSON": json.dumps({"eureka.client.service-url.defaultZone": url,
+                                                   "eureka.server.peer-node-read-timeout-ms": 5000})}
+
+
 def uses_eureka(part, estate):
     return {"EUREKA_URL": f"http://127.0.0.1:{estate.port_of('eureka')}/eureka/"}
 
@@ -313,10 +340,12 @@ DUBBO_OPTIONS = ["-Ddubbo.service.shutdown.wait=2000", *LOG_OPTIONS, *OPENS,
                  "-Dorg.slf4j.simpleLogger.log.org.apache.curator=warn"]
 
 APPLICATIONS = {
-    "eureka": Application(["http"], java("eureka", f"{PACKAGE}.EurekaServer", 160), eureka_ready),
+    "eureka": Application(["http"], java("eureka", f"{PACKAGE}.EurekaServer", 160), eureka_ready,
+                          environment=peer_of_eureka),
     "orders": Application(["http"], java("orders", f"{PACKAGE}.Orders", 128), orders_ready, ["eureka"], uses_eureka),
     "shop": Application(["http"], java("shop", f"{PACKAGE}.Shop", 128), shop_ready, ["orders", "eureka"], uses_eureka),
     "market": Application(["http"], java("market", f"{PACKAGE}.Market", 128), market_ready, ["consul"], uses_consul),
+    "wharf": Application(["http"], java("wharf", f"{PACKAGE}.Wharf", 128), wharf_ready, ["nacos"], uses_nacos),
     "consul": Application(["http", "server", "serf"], consul, consul_ready),
     "stock": Application(["http"], stock, stock_ready, ["consul"], uses_consul),
     "zookeeper": Application(["client"], java("zookeeper", "org.apache.zookeeper.server.ZooKeeperServerMain", 96,
