@@ -8,7 +8,7 @@ use std::{
 use landfall_tests::{Landfall, estate::Estate, eventually, landfall};
 use serde_json::{Value, json};
 
-use super::{facade::Client, registry};
+use super::{facade::Client, pairs::answered, registry};
 
 /// From a registration in another registry to an application that is subscribed.
 const SOON: Duration = Duration::from_secs(2);
@@ -96,7 +96,7 @@ async fn a_nacos_application_sees_the_mesh_by_nothing_but_another_address_and_re
              address: \"127.0.0.1:{port}\"\n  nacos: {{}}\n  writes: {{ forward: nacos }}\n"
         ),
     ];
-    let _landfall = Landfall::up(&config.join("---\n")).await;
+    let landfall = Landfall::up(&config.join("---\n")).await;
     ours_answers_as_the_real_one(&nacos, &format!("127.0.0.1:{own}")).await;
     let facade = format!("127.0.0.1:{port}");
     estate
@@ -108,6 +108,7 @@ async fn a_nacos_application_sees_the_mesh_by_nothing_but_another_address_and_re
     // Its registration went through the facade to the real Nacos, and is shown again.
     is_listed(&nacos, "parts", &parts, true).await;
     is_listed(&facade, "parts", &parts, true).await;
+    spring_cloud_alibaba(&estate, &landfall, &nacos, &facade).await;
     sees(&parts, "DEFAULT_GROUP", "stock", &[&stock]).await;
 
     // It is subscribed now: a change in Consul is pushed.
@@ -139,6 +140,43 @@ async fn a_nacos_application_sees_the_mesh_by_nothing_but_another_address_and_re
     is_listed(&nacos, "parts", &parts, false).await;
 }
 
+/// Two Spring Boot applications with nothing changed but `server-addr`: one in front of which Landfall is calls what only
+/// Consul has, the other one is in the real Nacos and calls the first; both are followed as what they are.
+async fn spring_cloud_alibaba(estate: &Estate, landfall: &Landfall, nacos: &str, facade: &str) {
+    let settings = [
+        format!("wharf:NACOS={facade}"),
+        "wharf:CALLS=stock".to_owned(),
+        format!("wharf-2:NACOS={nacos}"),
+        "wharf-2:CALLS=wharf".to_owned(),
+        "wharf-2:SERVICE=quay".to_owned(),
+    ];
+    estate.add_alone(&["wharf", "wharf-2"], &settings).await;
+    let (wharf, quay) = (estate.address("wharf").await, estate.address("wharf-2").await);
+    is_listed(nacos, "wharf", &wharf, true).await;
+    is_listed(facade, "quay", &quay, true).await;
+    answered(&format!("http://{wharf}/wharf/orders"), "\"service\":\"stock\"").await;
+    answered(&format!("http://{quay}/wharf/orders"), "\"instance\":\"wharf\"").await;
+    for (service, address) in [("wharf", &wharf), ("quay", &quay)] {
+        eventually(&format!("{service} is followed"), || async {
+            let found = landfall
+                .admin(&format!("/api/v1/services?name={service}"))
+                .await?
+                .to_string();
+            let port = format!("\"number\":{}", address.rsplit(':').next().unwrap_or_default());
+            let expected = [port.as_str(), "\"127.0.0.1\"", "\"nacos\"", "\"UP\"", "SPRING_CLOUD"];
+            match expected.iter().all(|word| found.contains(word)) {
+                true => Ok(()),
+                false => Err(found),
+            }
+        })
+        .await;
+    }
+    // Told to end, it says good-bye in the real registry, by way of the facade.
+    estate.stop("wharf").await;
+    is_listed(nacos, "wharf", &wharf, false).await;
+    estate.kill("wharf-2").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn landfall_instead_of_nacos_keeps_its_clients_through_a_crash() {
     let (port, eureka) = (free_pair(), landfall::free_port());
@@ -147,8 +185,12 @@ async fn landfall_instead_of_nacos_keeps_its_clients_through_a_crash() {
     );
     let mut landfall = Landfall::up(&registry("own", &blocks)).await;
     let own = format!("127.0.0.1:{port}");
-    let settings = ["parts", "parts-2"].map(|part| format!("{part}:NACOS={own}"));
-    let estate = Estate::up_alone(&["parts", "parts-2"], &settings).await;
+    let settings = ["parts", "parts-2", "wharf"].map(|part| format!("{part}:NACOS={own}"));
+    let estate = Estate::up_alone(&["parts", "parts-2", "wharf"], &settings).await;
+    // Spring Cloud Alibaba, registered here and calling what is.
+    let wharf = estate.address("wharf").await;
+    let calls = format!("http://{wharf}/wharf/orders");
+    answered(&calls, "\"service\":\"parts\"").await;
     let (parts, second) = (estate.address("parts").await, estate.address("parts-2").await);
     let mut python = Client::start(&["python", "nacos_client.py", &own, "py-nacos", "7101"]).await;
     let url = format!("http://127.0.0.1:{eureka}/eureka");
@@ -191,6 +233,8 @@ async fn landfall_instead_of_nacos_keeps_its_clients_through_a_crash() {
     is_listed(&own, "parts", &second, true).await;
     assert!(restarted.elapsed() < Duration::from_secs(10));
     python.until("find py-nacos", json!(["127.0.0.1:7101"])).await;
+    answered(&calls, "\"service\":\"parts\"").await;
+    is_listed(&own, "wharf", &wharf, true).await;
     // Who does not come back is gone after its time; the one that lives has registered again and stays.
     let left = sees(&parts, "DEFAULT_GROUP", "parts", &[&parts]).await;
     println!("the dead one was gone {:?} after the restart", restarted.elapsed());
@@ -199,6 +243,7 @@ async fn landfall_instead_of_nacos_keeps_its_clients_through_a_crash() {
         "its lease was kept: {left:?}"
     );
     is_listed(&own, "parts", &parts, true).await;
+    is_listed(&own, "wharf", &wharf, true).await;
     put(&parts, "/deregister").await;
     is_listed(&own, "parts", &parts, false).await;
     assert_eq!(python.tell("bye"), json!("gone"));
