@@ -140,8 +140,11 @@ async fn a_hundred_instances_restarted_at_once_cost_one_write_for_each_record_th
         }
         restart(&eureka, &mut natives, change).await;
         for ((name, target), stood) in targets.iter().zip(&stood) {
-            within(PATIENCE, &format!("{what}: {name} has it"), || {
-                is_copied(target, &natives)
+            within(PATIENCE, &format!("{what}: {name} has it"), || async {
+                match is_copied(target, &natives).await {
+                    Ok(()) => Ok(()),
+                    Err(why) => Err(format!("{why}\n{}", landfall.admin("/api/v1/sync/plan").await?)),
+                }
             })
             .await;
             // What may come late: Eureka's caches, a removal that was held.

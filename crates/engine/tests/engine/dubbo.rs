@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use landfall_codec::dubbo2::{Event, Header, Serialization, reply};
 use landfall_engine::DubboOptions;
 use landfall_model::rules::{DubboMatch, TextMatch, ValueMatch};
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::io::AsyncWriteExt;
 
 use crate::{
     dubbo_peer::{Consumer, GREETER, Provider, bytes_of, call, call_of, header, one_way, opaque, read},
-    world::{Plan, World, dubbo_rule, eventually},
+    world::{Plan, World, dubbo_rule, eventually, nobody},
 };
 
 const CALLS: u16 = 20880;
@@ -24,11 +24,6 @@ async fn consumer(world: &World) -> Consumer {
 
 fn exactly(text: &str) -> Option<TextMatch> {
     Some(TextMatch::Exact(text.into()))
-}
-
-/// A port where nobody listens.
-async fn nobody() -> std::net::SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ fn composed(application: &Shaped, providers: &[&Shaped]) -> Composed {
 }
 
 /// What the follower reads of an instance with these providers.
-fn read_with(application: &Shaped, providers: &[&Shaped]) -> Vec<(Key, Instance)> {
+pub(super) fn read_with(application: &Shaped, providers: &[&Shaped]) -> Vec<(Key, Instance)> {
     let Composed { data, document, .. } = composed(application, providers);
     let read = read_application(&application.key.service, &application.key.id, data, document);
     read.into_iter()
