@@ -4,7 +4,7 @@
 //!                    ┌ catalog watch ── /v1/catalog/services   which names exist
 //! follow ─ session ──┤ pulse ────────── the same, every 5 s    is it still there, does it still say so
 //!                    ├ service watch ── /v1/health/service/x   one per service, `max_watches` at most
-//!                    └ turn ─────────── the same for the rest, asked in turn
+//!                    └ turn ─────────── the rest, asked when the index of all services, checks or nodes has moved
 //! ```
 //!
 //! What is promised, and where it is kept:
@@ -45,6 +45,7 @@ mod record;
 mod session;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod watch;
 
 use std::sync::Arc;

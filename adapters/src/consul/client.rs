@@ -157,6 +157,28 @@ impl Client {
         self.get(&["v1", "health", "service", service], after, None).await
     }
 
+    /// The index of a service's health, and nothing of what it says: small to write and to read.
+    pub(super) async fn health_index(&self, service: &str) -> Result<u64, RegistryError> {
+        let nobody = Some("Node.Node == \"\"");
+        let answer = self.get(&["v1", "health", "service", service], 0, nobody).await?;
+        Ok(answer.index)
+    }
+
+    /// The index of all checks: it moves with every one that comes, goes or changes (agent/consul/state: ChecksInState;
+    /// a filter is applied to the result, not to the index).
+    pub(super) async fn checks_index(&self, after: u64) -> Result<u64, RegistryError> {
+        let nothing = Some("Node == \"\"");
+        let answer = self.get(&["v1", "health", "state", "any"], after, nothing).await?;
+        Ok(answer.index)
+    }
+
+    /// The index of all nodes: it moves with their addresses, which neither that of the services nor that of the checks does.
+    pub(super) async fn nodes_index(&self, after: u64) -> Result<u64, RegistryError> {
+        let nothing = Some("Node == \"\"");
+        let answer = self.get(&["v1", "catalog", "nodes"], after, nothing).await?;
+        Ok(answer.index)
+    }
+
     /// Whether the catalog has this service id on this node. A question about one instance, so that it cannot be
     /// answered by half.
     pub(super) async fn on_node(&self, node: &str, id: &str) -> Result<Answer, RegistryError> {

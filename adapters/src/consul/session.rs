@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     client::Client,
     record::Reading,
+    turn::{self, Signs},
     watch::{self as tasks, Names, News, Verdict},
 };
 use crate::registry::{Knowledge, RegistryError, Reports};
@@ -54,7 +55,7 @@ struct Session<'a> {
     known: BTreeMap<Arc<str>, Known>,
     queries: usize,
     lives: u64,
-    in_turn: watch::Sender<Vec<(Arc<str>, u64)>>,
+    in_turn: watch::Sender<turn::Names>,
     /// The last listing: what stands at one index cannot change.
     listed: Option<Names>,
     caught_up: bool,
@@ -66,9 +67,14 @@ pub(super) async fn follow(client: Arc<Client>, reports: &Reports) -> RegistryEr
     let (news, mut inbox) = mpsc::channel(64);
     let (in_turn, turn) = watch::channel(Vec::new());
     let mut tasks = JoinSet::new();
-    tasks.spawn(tasks::catalog(client.clone(), news.clone()));
+    let signs = Signs::default();
+    tasks.spawn(tasks::catalog(client.clone(), signs.clone(), news.clone()));
     tasks.spawn(tasks::pulse(client.clone(), news.clone()));
-    tasks.spawn(tasks::turn(client.clone(), turn, news.clone()));
+    for of in [turn::Table::Checks, turn::Table::Nodes] {
+        let (client, turn, signs, news) = (client.clone(), turn.clone(), signs.clone(), news.clone());
+        tasks.spawn(turn::watch_table(client, of, turn, signs, news));
+    }
+    tasks.spawn(turn::turn(client.clone(), turn, signs.heard(), news.clone()));
     let mut session = Session {
         client,
         reports,

@@ -41,6 +41,10 @@ struct Script {
     fault: Option<(StatusCode, String)>,
     /// Blocking queries come back at once, whatever the index.
     nervous: bool,
+    /// Services whose own index is another one, where it is asked for without waiting.
+    own: BTreeMap<String, u64>,
+    /// The indexes of checks and nodes, if they do not move; 404 for 0.
+    tables: Option<u64>,
     slow: Duration,
 }
 
@@ -61,6 +65,8 @@ impl World {
             headers: vec![("x-consul-knownleader", "true".to_owned())],
             fault: None,
             nervous: false,
+            own: BTreeMap::new(),
+            tables: None,
             slow: Duration::ZERO,
         };
         let world = Self {
@@ -100,6 +106,14 @@ impl World {
         });
     }
 
+    /// As [`set`](Self::set), with an index of the service's own.
+    fn set_alone(&self, service: &str, ids: &[(&str, &str)]) {
+        self.set(service, ids);
+        self.contradict(|script| {
+            script.own.insert(service.to_owned(), script.index);
+        });
+    }
+
     fn asked(&self, part: &str) -> usize {
         self.log
             .lock()
@@ -127,19 +141,32 @@ async fn answer(
         .get("wait")
         .and_then(|text| text.strip_suffix("ms")?.parse().ok())
         .unwrap_or(0);
+    let is_table = matches!(&*path, "/v1/health/state/any" | "/v1/catalog/nodes");
     // As Consul: back when the index is higher or at the time-out. A fault ends waiting queries too.
-    let woken = script.wait_for(|s| s.index != index || s.nervous || s.fault.is_some());
+    let at = |s: &Script| s.tables.filter(|_| is_table).unwrap_or(s.index);
+    let woken = script.wait_for(|s| at(s) != index || s.nervous || s.fault.is_some());
     let _ = timeout(Duration::from_millis(wait), async { woken.await.is_ok() }).await;
     let script = world.script.borrow().clone();
     tokio::time::sleep(script.slow).await;
     if let Some(fault) = script.fault {
         return fault.into_response();
     }
+    let index_now = match path.strip_prefix("/v1/health/service/") {
+        Some(name) if index == 0 => script.own.get(name).copied().unwrap_or(script.index),
+        _ => at(&script),
+    };
+    if index_now == 0 {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let wants_nobody = query
+        .get("filter")
+        .is_some_and(|filter| filter.ends_with("Node == \"\""));
     let mut hides = false;
     let body = match (
         path.strip_prefix("/v1/health/service/"),
         path.strip_prefix("/v1/catalog/node-services/"),
     ) {
+        _ if wants_nobody => json!([]),
         (Some(name), _) => {
             let mut entries = script.services.get(name).cloned().unwrap_or_default();
             entries.retain(|entry| !script.lost.iter().any(|id| entry["Service"]["ID"] == *id));
@@ -167,7 +194,7 @@ async fn answer(
         }
     };
     let mut response = axum::Json(body).into_response();
-    let headers = [("x-consul-index", script.index.to_string())];
+    let headers = [("x-consul-index", index_now.to_string())];
     for (name, value) in headers.into_iter().chain(script.headers) {
         response.headers_mut().insert(name, value.parse().unwrap());
     }
@@ -433,7 +460,7 @@ async fn more_services_than_watches_are_asked_in_turn() {
         let log = world.log.lock().unwrap();
         let blocking = log
             .iter()
-            .filter(|(uri, _)| uri.contains("/health/") && uri.contains("index="));
+            .filter(|(uri, _)| uri.contains("/health/service/") && uri.contains("index="));
         blocking
             .map(|(uri, _)| uri.split('?').next().unwrap_or_default().to_owned())
             .collect::<std::collections::BTreeSet<_>>()
@@ -519,3 +546,4 @@ fn an_address_that_cannot_be_one_is_refused_without_its_password() {
 }
 
 mod evidence;
+mod turn;

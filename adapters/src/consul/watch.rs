@@ -1,12 +1,12 @@
 //! The tasks of a session: each asks one thing again and again and tells what it learnt.
 //!
-//! Next on the path: [`session`](super::session) puts the news together.
+//! Next on the path: [`turn`](super::turn) asks the services without a query of their own; [`session`](super::session)
+//! puts the news together.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::StreamExt as _;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior},
 };
 
@@ -15,16 +15,13 @@ use super::{
     evidence,
     index::Index,
     record::{self, Listing, Reading},
+    turn::Signs,
 };
 use crate::registry::RegistryError;
 
 /// How often the catalog is read besides its blocking query: this shows a server that hangs, and confirms
 /// to whoever holds a removal back that Consul still says so.
-const PULSE: Duration = Duration::from_secs(5);
-/// Services without a blocking query of their own: asked at once, and per second.
-const TURN_AT_ONCE: usize = 8;
-const TURN_GAP: Duration = Duration::from_millis(5);
-const SHORTEST_TURN: Duration = Duration::from_millis(250);
+pub(super) const PULSE: Duration = Duration::from_secs(5);
 
 /// What a task learnt.
 pub(super) enum News {
@@ -56,11 +53,12 @@ pub(super) enum Verdict {
     Kept,
 }
 
-type Outbox = mpsc::Sender<News>;
+/// To the session.
+pub(super) type Outbox = mpsc::Sender<News>;
 
 /// Watches the catalog's names by one blocking query.
-pub(super) async fn catalog(client: Arc<Client>, news: Outbox) {
-    let mut index = Index::default();
+pub(super) async fn catalog(client: Arc<Client>, signs: Signs, news: Outbox) {
+    let (mut index, mut last) = (Index::default(), 0);
     loop {
         let asked = Instant::now();
         let pause = match client
@@ -71,6 +69,10 @@ pub(super) async fn catalog(client: Arc<Client>, news: Outbox) {
             Ok(names) => {
                 let number = names.index;
                 tell(&news, News::Listing(names)).await;
+                // The names may be the same: it moves with each registration.
+                if std::mem::replace(&mut last, number) != number {
+                    signs.give();
+                }
                 index.take(number, asked.elapsed())
             }
             Err(error) => return tell(&news, News::Failed(error)).await,
@@ -112,42 +114,6 @@ pub(super) async fn service(client: Arc<Client>, name: Arc<str>, news: Outbox) {
     }
 }
 
-/// Asks the services that have no blocking query of their own, in turn. The number beside a name tells
-/// two lives of it apart: what was read of the first says nothing about the second.
-pub(super) async fn turn(client: Arc<Client>, mut names: watch::Receiver<Vec<(Arc<str>, u64)>>, news: Outbox) {
-    let mut last: BTreeMap<(Arc<str>, u64), Arc<Reading>> = BTreeMap::new();
-    loop {
-        let round = names.borrow_and_update().clone();
-        if round.is_empty() {
-            last.clear();
-            if names.changed().await.is_err() {
-                return;
-            }
-            continue;
-        }
-        let started = Instant::now();
-        last.retain(|key, _| round.binary_search(key).is_ok());
-        let asks = futures_util::stream::iter(round).then(|key| async {
-            tokio::time::sleep(TURN_GAP).await;
-            key
-        });
-        let client = &client;
-        let answers = asks.map(|key| async move { (evidence::read(client, &key.0, 0).await, key) });
-        let mut answers = std::pin::pin!(answers.buffer_unordered(TURN_AT_ONCE));
-        while let Some((answer, key)) = answers.next().await {
-            match answer {
-                Ok(believed) if last.get(&key) != Some(&believed.reading) => {
-                    last.insert(key.clone(), believed.reading.clone());
-                    tell(&news, News::Service(key.0, believed.reading)).await;
-                }
-                Ok(_) => {}
-                Err(error) => return tell(&news, News::Failed(error)).await,
-            }
-        }
-        tokio::time::sleep(SHORTEST_TURN.saturating_sub(started.elapsed())).await;
-    }
-}
-
 /// Asks a service that the catalog does not list any more.
 pub(super) async fn verdict(client: Arc<Client>, name: Arc<str>, news: Outbox) {
     match evidence::read(&client, &name, 0).await {
@@ -160,7 +126,8 @@ pub(super) async fn verdict(client: Arc<Client>, name: Arc<str>, news: Outbox) {
     }
 }
 
-async fn tell(news: &Outbox, item: News) {
+/// Tells the session.
+pub(super) async fn tell(news: &Outbox, item: News) {
     // Fails only when the session has ended, which ends this task too.
     let _ = news.send(item).await;
 }

@@ -137,7 +137,7 @@ pub struct ConsulSpec {
     /// Longest time a blocking query waits. Default `55s`.
     #[serde(default = "blocking_wait")]
     pub wait: crate::duration::Duration,
-    /// Blocking queries held open at once; further services are polled in turn. Default 128.
+    /// Blocking queries for services held open at once; further services are asked in turn when anything has changed. Default 128.
     #[schemars(range(min = 1, max = 10000))]
     #[serde(default = "max_watches")]
     pub max_watches: usize,
