@@ -293,8 +293,16 @@ async fn a_record_in_a_real_consul_is_restored_and_takes_nothing_else_with_it() 
     }
 
     // Somebody else's services, one of them on our very node.
+    let node = shaped
+        .key
+        .id
+        .split_once('/')
+        .map(|(node, _)| node)
+        .expect("a node")
+        .to_owned();
+    assert!(node.starts_with("landfall-test-"), "{node}");
     let foreign = json!({
-        "Node": "landfall-test", "Address": "127.0.0.1", "SkipNodeUpdate": true,
+        "Node": node, "Address": "127.0.0.1", "SkipNodeUpdate": true,
         "Service": { "ID": "foreign-1", "Service": "foreign", "Address": "127.0.0.1", "Port": 1 },
     });
     let put_foreign = || consul(&address, reqwest::Method::PUT, "/v1/catalog/register", foreign.clone());

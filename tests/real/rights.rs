@@ -161,7 +161,7 @@ async fn with_the_documented_policy_all_of_consul_is_written_and_with_less_the_e
     let reading = "node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"read\" }";
     let reader = token(&address, "reader", reading).await;
     let writing = "node_prefix \"\" { policy = \"read\" } service_prefix \"\" { policy = \"write\" } \
-                   node \"landfall-landfall\" { policy = \"write\" }";
+                   node_prefix \"landfall-landfall\" { policy = \"write\" }";
     let writer = token(&address, "leaseless", writing).await;
     let native =
         json!({ "Name": "native", "ID": "native-1", "Address": "127.0.0.1", "Port": 7001, "Meta": { "build": "1" } });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use landfall_tests::{Landfall, estate::Estate, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::registry;
 
@@ -112,6 +112,77 @@ async fn a_writer_that_ends_hands_over_and_nothing_is_written_twice() {
     estate.add(&["orders-2"]).await;
     settled(&second, 2).await;
     assert_eq!(writes(&second).await, Ok(1), "and what is new is written once");
+
+    // An upgrade: as earlier versions left it, all on one node. There is always one record of each instance.
+    assert!(second.stop().await.success());
+    let written = nodes(&consul).await.expect("nodes");
+    move_to_one_node(&consul).await.expect("moved");
+    assert_eq!(nodes(&consul).await, Ok([ONE_NODE; 2].map(str::to_owned).to_vec()));
+    let third = process(&config).await;
+    eventually("they stand where they belong", || async {
+        let now = nodes(&consul).await?;
+        assert!(now.len() >= 2, "{now:?}");
+        if now == written {
+            Ok(())
+        } else {
+            Err(format!("{now:?}"))
+        }
+    })
+    .await;
+    settled(&third, 2).await;
+    assert_eq!(writes(&third).await, Ok(4), "each is written once and removed once");
+}
+
+/// Where earlier versions wrote everything.
+const ONE_NODE: &str = "landfall-landfall";
+
+async fn entries(consul: &str) -> Result<Vec<Value>, String> {
+    let answer = reqwest::get(format!("http://{consul}/v1/health/service/orders")).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    answer.json().await.map_err(|error| error.to_string())
+}
+
+/// The nodes of what stands in Consul under `orders`, sorted.
+async fn nodes(consul: &str) -> Result<Vec<String>, String> {
+    let nodes = entries(consul).await?.into_iter();
+    let mut nodes: Vec<String> = nodes
+        .filter_map(|entry| entry["Node"]["Node"].as_str().map(str::to_owned))
+        .collect();
+    nodes.sort();
+    Ok(nodes)
+}
+
+/// Moves what stands under `orders` there.
+async fn move_to_one_node(consul: &str) -> Result<(), String> {
+    let put = |path: &str, body: Value| {
+        let request = reqwest::Client::new()
+            .put(format!("http://{consul}/v1/{path}"))
+            .json(&body);
+        async move {
+            let answer = request.send().await.map_err(|error| error.to_string())?;
+            match answer.status().is_success() {
+                true => Ok(()),
+                false => Err(answer.text().await.unwrap_or_default()),
+            }
+        }
+    };
+    put("catalog/register", json!({ "Node": ONE_NODE, "Address": "127.0.0.1" })).await?;
+    let mut operations = Vec::new();
+    for entry in entries(consul).await? {
+        let (node, service) = (&entry["Node"]["Node"], &entry["Service"]);
+        operations.push(json!({ "Service": { "Verb": "set", "Node": ONE_NODE, "Service": service } }));
+        for check in entry["Checks"].as_array().into_iter().flatten() {
+            let [id, name, status] = ["CheckID", "Name", "Status"].map(|field| &check[field]);
+            let check = json!({
+                "Node": ONE_NODE, "CheckID": id, "Name": name, "Status": status, "ServiceID": service["ID"],
+                "ServiceName": service["Service"],
+            });
+            operations.push(json!({ "Check": { "Verb": "set", "Check": check } }));
+        }
+        let gone = json!({ "ID": service["ID"], "Service": service["Service"] });
+        operations.push(json!({ "Service": { "Verb": "delete", "Node": node, "Service": gone } }));
+    }
+    put("txn", json!(operations)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

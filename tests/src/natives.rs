@@ -316,14 +316,17 @@ impl Registry {
     }
 
     async fn consul_rows(&self) -> Result<Vec<Row>, String> {
-        let nodes = self.ask("GET", "/v1/catalog/nodes", None).await?;
+        // A server that was just started is the leader before it has read all of its log, and then knows a part.
+        let nodes = self.ask("GET", "/v1/catalog/nodes?consistent", None).await?;
         let mut rows = Vec::new();
         for node in nodes.as_array().ok_or_else(|| nodes.to_string())? {
             let node = text(&node["Node"]);
             let services = self
-                .ask("GET", &format!("/v1/catalog/node-services/{node}"), None)
+                .ask("GET", &format!("/v1/catalog/node-services/{node}?consistent"), None)
                 .await?;
-            let checks = self.ask("GET", &format!("/v1/health/node/{node}"), None).await?;
+            let checks = self
+                .ask("GET", &format!("/v1/health/node/{node}?consistent"), None)
+                .await?;
             for service in services["Services"].as_array().into_iter().flatten() {
                 let metadata = texts(&service["Meta"]);
                 let own = checks.as_array().into_iter().flatten();

@@ -1,7 +1,7 @@
-//! Writing into Consul, by catalog, on a node of our own.
+//! Writing into Consul, by catalog, on nodes of our own.
 //!
 //! ```text
-//! node landfall-<cluster>     external-node, external-probe: false, external-source: landfall; made once, never deleted
+//! node landfall-<cluster>-07of32     external-node, external-probe: false, external-source: landfall
 //!   └ service orders, id landfall~…     with one check, whose status is the record's
 //!
 //! put, remove ──▶ transactions ──▶ held ──▶ every 10 s: the writer's lease ─┬ lives ─▶ nothing is written
@@ -9,25 +9,23 @@
 //! ```
 //!
 //! By catalog and not through an agent: an agent owns what is registered through it, puts it on its own node and
-//! forgets it with its own data; a node of ours can be written through any agent or server. What an agent would give,
+//! forgets it with its own data; nodes of ours can be written through any agent or server. What an agent would give,
 //! an end for the records of a writer that died, is the lease's part.
 //!
-//! - A transaction never names a node alone, so that nothing of anybody else can go with it (`operation`).
-//! - The node's address is 127.0.0.1: every service has its own.
+//! - A transaction never names a node alone, so that nothing of anybody else can go with it (`operation`). So a node is
+//!   made when the first record comes to it, and is never deleted: an empty one costs nothing.
+//! - A node's address is 127.0.0.1: every service has its own.
 //! - Without the rights for a session (`session:write`, `key:write` on `landfall/lease/`) records are written all the
 //!   same. Then what stands there is compared every half minute, and records of a writer that died stay until it, or an
 //!   operator, removes them.
 //!
-//! Needed rights: `service:write` on the services, `node:write` on the node.
+//! Needed rights: `service:write` on the services, `node:write` on nodes that begin with `landfall-<cluster>`.
 //!
-//! Next on the path: `shape`, `operation`, `send`, `lease`.
+//! Next on the path: `shape`, `nodes`, `operation`, `send`, `lease`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -39,7 +37,8 @@ use tokio::{task::AbortHandle, time::Instant};
 
 use self::{
     lease::{Lease, Renewed},
-    operation::{Operation, service_id},
+    nodes::{Nodes, Place},
+    operation::Operation,
     send::{MISSING_NODE, Sender, quoted},
     shape::Scope,
 };
@@ -47,14 +46,13 @@ use super::{Figures, Key, Permit, Publisher, Record, Shaped, Unfit, WriteError, 
 use crate::{consul::Consul, registry::ConnectError};
 
 mod lease;
+mod nodes;
 mod operation;
 mod send;
 mod shape;
 #[cfg(test)]
 mod tests;
 
-/// Begins the name of each node of ours.
-const NODE_PREFIX: &str = "landfall-";
 /// What marks a node of ours, as a query.
 const NODE_META: &str = "external-source:landfall";
 /// When what is held is compared although nothing says that it is lost.
@@ -96,7 +94,8 @@ struct Core {
     held: Mutex<BTreeMap<Key, Shaped>>,
     /// One writes at a time: what is compared must not change meanwhile.
     turn: tokio::sync::Mutex<()>,
-    has_node: AtomicBool,
+    /// Nodes that this publisher has made, or found.
+    made: Mutex<BTreeSet<String>>,
     lease: Lease,
     counts: Counts,
 }
@@ -133,7 +132,7 @@ impl ConsulPublisher {
         Ok(Self {
             core: Arc::new(Core {
                 scope: Scope {
-                    node: node(cluster),
+                    nodes: Nodes::of(cluster),
                     tags: access.tags.clone(),
                     exclude: access.exclude.clone(),
                 },
@@ -142,7 +141,7 @@ impl ConsulPublisher {
                 times,
                 held: Mutex::default(),
                 turn: tokio::sync::Mutex::default(),
-                has_node: AtomicBool::new(false),
+                made: Mutex::default(),
                 lease: Lease::default(),
                 counts: Counts::default(),
             }),
@@ -161,27 +160,6 @@ impl Drop for ConsulPublisher {
         if let Some(task) = self.keeper.get() {
             task.abort();
         }
-    }
-}
-
-/// The node of a cluster's writers. Two clusters never share one.
-fn node(cluster: &str) -> String {
-    let plain: String = cluster
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '-' {
-                c.to_ascii_lowercase()
-            } else {
-                '-'
-            }
-        })
-        .take(40)
-        .collect();
-    if plain == cluster {
-        format!("{NODE_PREFIX}{plain}")
-    } else {
-        let digest = mark::digest_of(&[cluster.as_bytes()]);
-        format!("{NODE_PREFIX}{plain}-{}", &digest[..8])
     }
 }
 
@@ -221,38 +199,23 @@ impl Publisher for ConsulPublisher {
     async fn remove(&self, keys: &[Key]) -> Vec<Result<(), WriteError>> {
         let _turn = self.core.turn.lock().await;
         let core = &self.core;
-        let ids: Vec<Option<&str>> = keys.iter().map(|key| core.own_id(key)).collect();
         if core.sender.may_send() {
             let mut held = core.held();
             keys.iter().for_each(|key| drop(held.remove(key)));
         }
-        let operations: Vec<Operation<'_>> = keys
-            .iter()
-            .zip(&ids)
-            .filter_map(|(key, id)| {
-                id.map(|id| Operation::Delete {
-                    service: &key.service,
-                    id,
-                })
-            })
-            .collect();
-        let mut answers = core.sender.transact(&core.scope.node, &operations).await.into_iter();
-        keys.iter()
-            .zip(ids)
-            .map(|(key, id)| {
-                let answer = match id.and_then(|_| answers.next()) {
-                    // With the node all that stood on it is gone.
-                    Some(Err(WriteError::Unavailable { what, .. })) if what.contains(MISSING_NODE) => Ok(()),
-                    Some(answer) => answer,
-                    None => Err(WriteError::Rejected {
-                        address: core.sender.access.shown(),
-                        id: key.id.clone(),
-                        what: format!("it is no record of ours on node {}", core.scope.node),
-                    }),
-                };
-                core.count(&answer, &core.counts.removes);
-                answer
-            })
+        let operations = keys.iter().map(|key| {
+            let place = core.scope.nodes.place(&key.id)?;
+            let service = &key.service;
+            Some(Operation::Delete { place, service })
+        });
+        let answers = core.transact(keys.iter().zip(operations)).await.into_iter();
+        let answers = answers.map(|answer| match answer {
+            // With the node all that stood on it is gone.
+            Err(error) if lacks_node(&error) => Ok(()),
+            answer => answer,
+        });
+        answers
+            .inspect(|answer| core.count(answer, &core.counts.removes))
             .collect()
     }
 
@@ -277,7 +240,11 @@ impl Core {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count(&self, answer: &Result<(), WriteError>, done: &std::sync::atomic::AtomicU64) {
+    fn made(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, answer: &Result<(), WriteError>, done: &AtomicU64) {
         match answer {
             Ok(()) => Counts::one(done),
             Err(WriteError::NotPermitted) => {}
@@ -285,34 +252,73 @@ impl Core {
         }
     }
 
-    /// The id of a record of ours on our node.
-    fn own_id<'a>(&self, key: &'a Key) -> Option<&'a str> {
-        service_id(&self.scope.node, &key.id).filter(|id| id.contains(mark::TAG))
+    /// One answer for each key; what has no operation is none of ours.
+    async fn transact<'a>(
+        &self,
+        wanted: impl Iterator<Item = (&'a Key, Option<Operation<'a>>)>,
+    ) -> Vec<Result<(), WriteError>> {
+        let (mut answers, mut operations, mut slots) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, (key, operation)) in wanted.enumerate() {
+            answers.push(Err(WriteError::Rejected {
+                address: self.sender.access.shown(),
+                id: key.id.clone(),
+                what: format!("it is no record of ours on nodes of {}", self.scope.nodes.base()),
+            }));
+            if let Some(operation) = operation {
+                operations.push(operation);
+                slots.push(at);
+            }
+        }
+        for (at, answer) in slots.into_iter().zip(self.sender.transact(&operations).await) {
+            answers[at] = answer;
+        }
+        answers
     }
 
-    /// Sets records, and the node before them if it is not there.
+    /// Sets records, and their nodes before them if they are not there.
     async fn set(&self, records: &[Shaped]) -> Vec<Result<(), WriteError>> {
-        let operations: Vec<Operation<'_>> = records.iter().map(Operation::Set).collect();
-        let all = |error: WriteError| records.iter().map(|_| Err(error.clone())).collect();
-        if !self.has_node.load(Ordering::Relaxed)
-            && let Err(error) = self.make_node().await
-        {
-            return all(error);
-        }
-        let answers = self.sender.transact(&self.scope.node, &operations).await;
-        let has_no_node = |answer: &Result<(), WriteError>| matches!(answer, Err(WriteError::Unavailable { what, .. }) if what.contains(MISSING_NODE));
-        if !answers.iter().any(has_no_node) {
+        let all: Vec<&Shaped> = records.iter().collect();
+        let mut answers = self.set_once(&all).await;
+        let lost = |at: &usize| matches!(&answers[*at], Err(error) if lacks_node(error));
+        let lost: Vec<usize> = (0..records.len()).filter(lost).collect();
+        if lost.is_empty() {
             return answers;
         }
-        match self.make_node().await {
-            Ok(()) => self.sender.transact(&self.scope.node, &operations).await,
-            Err(error) => all(error),
+        // Consul has lost the node since it was made.
+        let again: Vec<&Shaped> = lost.iter().map(|at| &records[*at]).collect();
+        for place in again.iter().filter_map(|record| self.scope.nodes.place(&record.key.id)) {
+            self.made().remove(place.node);
         }
+        for (at, answer) in lost.into_iter().zip(self.set_once(&again).await) {
+            answers[at] = answer;
+        }
+        answers
     }
 
-    async fn make_node(&self) -> Result<(), WriteError> {
+    async fn set_once(&self, records: &[&Shaped]) -> Vec<Result<(), WriteError>> {
+        let nodes: BTreeSet<&str> = records
+            .iter()
+            .filter_map(|record| self.scope.nodes.place(&record.key.id))
+            .map(|place| place.node)
+            .collect();
+        for node in nodes {
+            if !self.made().contains(node)
+                && let Err(error) = self.make_node(node).await
+            {
+                return records.iter().map(|_| Err(error.clone())).collect();
+            }
+        }
+        let operations = records.iter().map(|shaped| {
+            let place = self.scope.nodes.place(&shaped.key.id);
+            let operation = place.map(|place| Operation::Set { place, shaped });
+            (&shaped.key, operation)
+        });
+        self.transact(operations).await
+    }
+
+    async fn make_node(&self, node: &str) -> Result<(), WriteError> {
         let body = json!({
-            "Node": self.scope.node,
+            "Node": node,
             "Address": "127.0.0.1",
             "NodeMeta": { "external-node": "true", "external-probe": "false", "external-source": "landfall" },
             "SkipNodeUpdate": true,
@@ -324,17 +330,21 @@ impl Core {
         if answer.status != StatusCode::OK {
             return Err(WriteError::Unavailable {
                 address: self.sender.access.shown(),
-                what: format!("node {}: {}", self.scope.node, quoted(&answer.body)),
+                what: format!("node {node}: {}", quoted(&answer.body)),
             });
         }
-        self.has_node.store(true, Ordering::Relaxed);
+        self.made().insert(node.to_owned());
         Ok(())
     }
 
     /// What stands on a node.
     async fn standing(&self, node: &str) -> Result<Vec<NodeService>, WriteError> {
         let path = ["v1", "catalog", "node-services", node];
-        let answer = self.sender.send(Method::GET, &path, &[], None).await?;
+        // A leader that has not read all of its log yet knows a part, and says so when it is asked like this.
+        let answer = self
+            .sender
+            .send(Method::GET, &path, &[("consistent", "")], None)
+            .await?;
         // `null`, or 404 in some versions: no such node.
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(Vec::new());
@@ -352,15 +362,20 @@ impl Core {
     /// Puts again what is held and not there.
     async fn compare(&self) -> Result<(), WriteError> {
         let _turn = self.turn.lock().await;
-        let standing = self.standing(&self.scope.node).await?;
-        let there: BTreeSet<&str> = standing.iter().map(|service| service.id.as_str()).collect();
-        let missing: Vec<Shaped> = {
-            let held = self.held();
-            let lost = held
-                .values()
-                .filter(|record| self.own_id(&record.key).is_some_and(|id| !there.contains(id)));
-            lost.cloned().collect()
-        };
+        let held: Vec<Shaped> = self.held().values().cloned().collect();
+        let places = || held.iter().map(|record| self.scope.nodes.place(&record.key.id));
+        let nodes: BTreeSet<&str> = places().flatten().map(|place| place.node).collect();
+        let mut there: BTreeSet<(&str, String)> = BTreeSet::new();
+        for node in nodes {
+            let standing = self.standing(node).await?;
+            there.extend(standing.into_iter().map(|service| (node, service.id)));
+        }
+        let is_missing = |place: Place<'_>| !there.contains(&(place.node, place.id.to_owned()));
+        let missing = held
+            .iter()
+            .zip(places())
+            .filter(|(_, place)| place.is_some_and(is_missing));
+        let missing: Vec<Shaped> = missing.map(|(record, _)| record.clone()).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -377,7 +392,7 @@ impl Core {
     async fn clear_up(&self) -> Result<(), WriteError> {
         for node in self
             .lease
-            .dead_for(&self.sender, &self.scope.node, self.times.grace)
+            .dead_for(&self.sender, self.scope.nodes.base(), self.times.grace)
             .await?
         {
             let standing = self.standing(&node).await?;
@@ -385,8 +400,11 @@ impl Core {
                 .iter()
                 .filter(|service| service.id.contains(mark::TAG))
                 .map(|service| Operation::Delete {
+                    place: Place {
+                        node: &node,
+                        id: &service.id,
+                    },
                     service: &service.service,
-                    id: &service.id,
                 })
                 .collect();
             if operations.is_empty() {
@@ -397,13 +415,18 @@ impl Core {
                 records = operations.len(),
                 "removing what a Landfall has left that died long ago"
             );
-            for answer in self.sender.transact(&node, &operations).await {
+            for answer in self.sender.transact(&operations).await {
                 self.count(&answer, &self.counts.removes);
                 answer?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether a write failed because its node is not, or no longer, there.
+fn lacks_node(error: &WriteError) -> bool {
+    matches!(error, WriteError::Unavailable { what, .. } if what.contains(MISSING_NODE))
 }
 
 /// Keeps the lease, and with it what is held, for as long as the publisher lives.
@@ -421,7 +444,10 @@ async fn keep(core: Arc<Core>) {
             compared = Some(compared.unwrap_or_else(Instant::now));
             continue;
         }
-        let renewed = core.lease.renew(&core.sender, &core.scope.node, &core.cluster).await;
+        let renewed = core
+            .lease
+            .renew(&core.sender, core.scope.nodes.base(), &core.cluster)
+            .await;
         let patience = match &renewed {
             Ok(_) => COMPARE,
             Err(_) => COMPARE_BLINDLY,

@@ -1,11 +1,13 @@
 //! The writer's lease: a session of Consul's own that holds a key for as long as the writer lives.
 //!
 //! ```text
-//! key landfall/lease/<node> ── held by the session ──▶ the writer lives
+//! key landfall/lease/<base> ── held by the session ──▶ the writer lives
 //!                           ── held by none ────────▶ it has died: after a time of grace what it wrote is removed,
 //!                                                     by whichever Landfall writes into this Consul
 //!                           ── not there ───────────▶ it never had a lease (no rights for it): left alone
 //! ```
+//!
+//! One for all nodes of the cluster, whose names begin with `<base>`.
 //!
 //! Nobody runs the checks of records written by catalog, so Consul itself would keep those of a writer that died
 //! for ever. The records of a writer that comes back are its own again long before: a session ends 30 to 60 s after
@@ -25,7 +27,10 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::send::{Sender, quoted};
+use super::{
+    nodes,
+    send::{Sender, quoted},
+};
 use crate::publish::WriteError;
 
 /// Of the session. Consul takes at least 10 s.
@@ -35,7 +40,7 @@ const TTL: &str = "30s";
 #[derive(Default)]
 pub(super) struct Lease {
     session: Mutex<Option<String>>,
-    /// Writers without a session, since when.
+    /// Writers without a session, by the base of their nodes' names, since when.
     dead: Mutex<BTreeMap<String, Instant>>,
 }
 
@@ -69,18 +74,18 @@ struct Node {
 
 impl Lease {
     /// Renews the session, or makes one, and takes the key for it.
-    pub(super) async fn renew(&self, sender: &Sender, node: &str, cluster: &str) -> Result<Renewed, WriteError> {
+    pub(super) async fn renew(&self, sender: &Sender, base: &str, cluster: &str) -> Result<Renewed, WriteError> {
         let known = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(id) = known {
             let path = ["v1", "session", "renew", &id];
             let answer = sender.send(Method::PUT, &path, &[], None).await?;
             if answer.status == StatusCode::OK {
-                self.hold(sender, node, cluster, &id).await?;
+                self.hold(sender, base, cluster, &id).await?;
                 return Ok(Renewed::Still);
             }
         }
         let body = json!({
-            "Name": format!("landfall writer of {node}"), "TTL": TTL, "Behavior": "release", "LockDelay": "0s",
+            "Name": format!("landfall writer of {base}"), "TTL": TTL, "Behavior": "release", "LockDelay": "0s",
             // By default a session hangs on `serfHealth` of the agent's node.
             "NodeChecks": [],
         });
@@ -91,15 +96,15 @@ impl Lease {
             address: sender.access.shown(),
             what: format!("no session: {}", quoted(&answer.body)),
         })?;
-        self.hold(sender, node, cluster, &created.id).await?;
+        self.hold(sender, base, cluster, &created.id).await?;
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(created.id);
         Ok(Renewed::Anew)
     }
 
     /// Takes the key, if no session of an earlier writer has it: that one ends soon.
-    async fn hold(&self, sender: &Sender, node: &str, cluster: &str, session: &str) -> Result<(), WriteError> {
+    async fn hold(&self, sender: &Sender, base: &str, cluster: &str, session: &str) -> Result<(), WriteError> {
         let value = json!({ "cluster": cluster, "epoch": sender.epoch() });
-        let path = ["v1", "kv", "landfall", "lease", node];
+        let path = ["v1", "kv", "landfall", "lease", base];
         sender
             .send(Method::PUT, &path, &[("acquire", session)], Some(&value))
             .await?;
@@ -123,23 +128,30 @@ impl Lease {
             .send(Method::GET, &["v1", "catalog", "nodes"], &marked, None)
             .await?;
         let nodes: Vec<Node> = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let names = nodes.into_iter().map(|node| node.node);
+        let mut writers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for node in nodes.iter().map(|node| &*node.node) {
+            let base = nodes::base_of(node);
+            if base != own && base.starts_with(nodes::PREFIX) {
+                writers.entry(base).or_default().push(node);
+            }
+        }
         let mut dead = BTreeMap::new();
-        for node in names.filter(|node| node != own && node.starts_with(super::NODE_PREFIX)) {
-            let path = ["v1", "kv", "landfall", "lease", &node];
+        for base in writers.keys() {
+            let path = ["v1", "kv", "landfall", "lease", base];
             let answer = sender.send(Method::GET, &path, &[], None).await?;
             // Absent is 404: that writer had no lease, so nothing says that it is dead.
             let entries: Vec<Entry> = serde_json::from_slice(&answer.body).unwrap_or_default();
             if entries.first().is_some_and(|entry| entry.session.is_none()) {
-                dead.insert(node, Instant::now());
+                dead.insert((*base).to_owned(), Instant::now());
             }
         }
         let mut known = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
-        for (node, since) in &mut dead {
-            *since = known.get(node).copied().unwrap_or(*since);
+        for (base, since) in &mut dead {
+            *since = known.get(base).copied().unwrap_or(*since);
         }
         known.clone_from(&dead);
         let long = dead.into_iter().filter(|(_, since)| since.elapsed() >= grace);
-        Ok(long.map(|(node, _)| node).collect())
+        let nodes = long.filter_map(|(base, _)| writers.remove(&*base)).flatten();
+        Ok(nodes.map(str::to_owned).collect())
     }
 }

@@ -3,40 +3,45 @@
 //! There is no operation that deletes a node, nor one that names a node alone: `{"Node": …}` without a service
 //! deregisters everything on it, whoever registered it.
 
+use std::sync::Arc;
+
 use landfall_model::Status;
 use serde_json::{Value, json};
 
+use super::nodes::Place;
 use crate::publish::Shaped;
 
 /// One record set or deleted. Each names an instance of a service.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Operation<'a> {
     /// The service's instance with its check.
-    Set(&'a Shaped),
+    Set { place: Place<'a>, shaped: &'a Shaped },
     /// The service's instance; its checks go with it.
-    Delete { service: &'a str, id: &'a str },
-}
-
-/// The id behind the node's name.
-pub(super) fn service_id<'a>(node: &str, id: &'a str) -> Option<&'a str> {
-    id.strip_prefix(node)?.strip_prefix('/')
+    Delete { place: Place<'a>, service: &'a str },
 }
 
 impl Operation<'_> {
+    /// Which record it is about.
+    pub(super) fn id(&self) -> Arc<str> {
+        match self {
+            Self::Set { shaped, .. } => shaped.key.id.clone(),
+            Self::Delete { place, .. } => format!("{}/{}", place.node, place.id).into(),
+        }
+    }
+
     /// As a transaction takes it.
-    pub(super) fn json(&self, node: &str) -> Vec<Value> {
+    pub(super) fn json(&self) -> Vec<Value> {
         match *self {
-            Self::Set(shaped) => set(node, shaped),
-            Self::Delete { service, id } => vec![json!({
-                "Service": { "Verb": "delete", "Node": node, "Service": { "ID": id, "Service": service } }
+            Self::Set { place, shaped } => set(place, shaped),
+            Self::Delete { place, service } => vec![json!({
+                "Service": { "Verb": "delete", "Node": place.node, "Service": { "ID": place.id, "Service": service } }
             })],
         }
     }
 }
 
-fn set(node: &str, shaped: &Shaped) -> Vec<Value> {
+fn set(Place { node, id }: Place<'_>, shaped: &Shaped) -> Vec<Value> {
     let instance = &shaped.record.instance;
-    let id = service_id(node, &shaped.key.id).unwrap_or(&shaped.key.id);
     let (tags, meta): (Vec<_>, Vec<_>) = instance.metadata.iter().partition(|(key, _)| key.starts_with("tag."));
     let tags: Vec<&str> = tags.iter().filter_map(|(key, _)| key.strip_prefix("tag.")).collect();
     let meta: Value = meta

@@ -119,8 +119,8 @@ impl Sender {
     }
 
     /// One answer for each operation, in order.
-    pub(super) async fn transact(&self, node: &str, operations: &[Operation<'_>]) -> Vec<Result<(), WriteError>> {
-        let written: Vec<Vec<Value>> = operations.iter().map(|operation| operation.json(node)).collect();
+    pub(super) async fn transact(&self, operations: &[Operation<'_>]) -> Vec<Result<(), WriteError>> {
+        let written: Vec<Vec<Value>> = operations.iter().map(Operation::json).collect();
         let mut answers: Vec<Option<Result<(), WriteError>>> = vec![None; operations.len()];
         let mut packs = packs(&written);
         packs.reverse();
@@ -173,10 +173,7 @@ impl Sender {
         }
         let mut ids = operations.iter();
         let named = |answer: Option<Result<(), WriteError>>| {
-            let id = ids.next().map(|operation| match operation {
-                Operation::Set(shaped) => shaped.key.id.clone(),
-                Operation::Delete { id, .. } => (*id).into(),
-            });
+            let id = ids.next().map(Operation::id);
             match (answer, id) {
                 (Some(Err(WriteError::Rejected { address, what, .. })), Some(id)) => {
                     Err(WriteError::Rejected { address, id, what })
@@ -205,7 +202,9 @@ impl Sender {
     fn denied(&self, what: &str) -> WriteError {
         WriteError::Denied {
             address: self.access.shown(),
-            what: format!("{what} (writing needs service:write on the services and node:write on our node)"),
+            what: format!(
+                "{what} (writing needs service:write on the services and node:write on our nodes, which begin with `landfall-`)"
+            ),
         }
     }
 

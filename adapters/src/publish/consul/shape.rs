@@ -3,7 +3,7 @@
 //! | of the record | stands in Consul as |
 //! |---|---|
 //! | service | `Service`, exactly: Spring's consumers ask for the name they know. What would break a path is escaped |
-//! | id | `ID` on the node of the writer's cluster |
+//! | id | `ID` on one of the nodes of the writer's cluster, always the same |
 //! | host, first port | `Address`, `Port` |
 //! | a port for gRPC besides | meta `gRPC_port` |
 //! | protocol, TLS | meta `protocol`, `secure` |
@@ -19,6 +19,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use landfall_model::{Port, Protocol, Status, service::DEFAULT_WEIGHT};
 
+use super::nodes::Nodes;
 use crate::publish::{
     Key, Record, Shaped, Unfit,
     escape::escape,
@@ -39,7 +40,7 @@ const GRPC_PORTS: [&str; 4] = ["gRPC_port", "gRPC.port", "grpc.port", "grpc_port
 
 /// What the follower of this Consul looks at.
 pub(super) struct Scope {
-    pub(super) node: String,
+    pub(super) nodes: Nodes,
     pub(super) tags: Vec<String>,
     pub(super) exclude: Vec<String>,
 }
@@ -149,7 +150,7 @@ pub(super) fn shape(record: &Record, scope: &Scope) -> Result<Shaped, Unfit> {
         losses.add("weight", "0 is written as 1: it gets no traffic by its status");
     }
     let id = record.mark.id();
-    instance.id = format!("{}/{id}", scope.node).into();
+    instance.id = format!("{}/{id}", scope.nodes.of_record(&id)).into();
     instance.changed = None;
     let key = Key {
         service: service.clone(),

@@ -23,9 +23,19 @@ fn publisher() -> ConsulPublisher {
     publisher_at("127.0.0.1:1", Permit::always(1))
 }
 
+fn place(id: &str) -> Place<'_> {
+    let (node, id) = id.split_once('/').expect("a node and an id");
+    Place { node, id }
+}
+
+fn set(shaped: &Shaped) -> Vec<Value> {
+    let place = place(&shaped.key.id);
+    Operation::Set { place, shaped }.json()
+}
+
 /// The follower's reading of what Consul answers after these operations.
 fn read_back(shaped: &Shaped) -> Vec<(Key, Instance)> {
-    let operations = Operation::Set(shaped).json("landfall-c1");
+    let operations = set(shaped);
     let service = &operations[0]["Service"]["Service"];
     let check = &operations[1]["Check"]["Check"];
     assert!(service["Meta"].as_object().unwrap().len() <= 64);
@@ -36,8 +46,7 @@ fn read_back(shaped: &Shaped) -> Vec<(Key, Instance)> {
         );
         assert!(key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') && !key.starts_with("consul-"));
     }
-    let body =
-        json!([{ "Node": { "Node": "landfall-c1", "Address": "127.0.0.1" }, "Service": service, "Checks": [check] }]);
+    let body = json!([{ "Node": { "Node": operations[0]["Service"]["Node"], "Address": "127.0.0.1" }, "Service": service, "Checks": [check] }]);
     let name = shaped.key.service.clone();
     let read = crate::consul::access::read_health(&name, body.to_string().as_bytes());
     read.into_iter()
@@ -65,8 +74,8 @@ fn a_plain_record_loses_nothing_and_its_keys_come_back() {
     plain.instance.zone = Some("a".into());
     let shaped = shaped(&plain);
     assert_eq!(shaped.losses, []);
-    assert!(shaped.key.id.starts_with("landfall-c1/landfall~eureka~"));
-    let operations = Operation::Set(&shaped).json("landfall-c1");
+    assert!(shaped.key.id.starts_with("landfall-c1-") && shaped.key.id.contains("of32/landfall~eureka~"));
+    let operations = set(&shaped);
     let service = &operations[0]["Service"]["Service"];
     assert_eq!(service["Tags"], json!(["v1"]));
     assert_eq!(service["Meta"]["management_x2e_port"], "8081");
@@ -78,11 +87,11 @@ fn a_plain_record_loses_nothing_and_its_keys_come_back() {
 fn no_operation_names_a_node_without_a_service() {
     let shaped = shaped(&orders());
     let delete = Operation::Delete {
+        place: place("landfall-c1/landfall~x"),
         service: "orders",
-        id: "landfall~x",
     };
-    for operation in [Operation::Set(&shaped), delete] {
-        for value in operation.json("landfall-c1") {
+    for operations in [set(&shaped), delete.json()] {
+        for value in operations {
             let text = value.to_string();
             assert!(!value.as_object().unwrap().contains_key("Node"), "{text}");
             let service = value.pointer("/Service/Service/ID").and_then(Value::as_str);
@@ -116,7 +125,7 @@ fn statuses_are_checks_and_maintenance_is_consuls_own() {
         record.instance.status = status;
         let shaped = shaped(&record);
         assert_eq!(shaped.record.instance.status, written);
-        let operations = Operation::Set(&shaped).json("landfall-c1");
+        let operations = set(&shaped);
         let check = &operations[1]["Check"]["Check"];
         assert!(
             check["CheckID"].as_str().unwrap().starts_with(id) && check["Status"] == word,
@@ -192,23 +201,9 @@ fn the_follower_of_this_registry_sees_what_is_written() {
     let spec: ConsulSpec = serde_json::from_value(spec).unwrap();
     let publisher = ConsulPublisher::new(&spec, "c1", Permit::always(1)).unwrap();
     let shaped = publisher.shape(&orders()).unwrap();
-    let tags = Operation::Set(&shaped).json("landfall-c1")[0]["Service"]["Service"]["Tags"].clone();
+    let tags = set(&shaped)[0]["Service"]["Service"]["Tags"].clone();
     assert_eq!(tags, json!(["prod"]));
     assert!(publisher.shape(&record("hidden", "a")).is_err());
-}
-
-#[test]
-fn clusters_have_nodes_of_their_own() {
-    assert_eq!(node("c1"), "landfall-c1");
-    for odd in ["C1", "c_1", "c.1", "🦀", ""] {
-        let name = node(odd);
-        assert!(
-            name.bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
-            "{name}"
-        );
-    }
-    assert_ne!(node("c_1"), node("c.1"));
 }
 
 proptest! {
@@ -233,6 +228,12 @@ struct Catalog {
     refused: BTreeSet<String>,
     /// When not 0, the status of every answer.
     status: u16,
+}
+
+impl Catalog {
+    fn has(&self, node: &str, id: &str) -> bool {
+        self.services.contains_key(&(node.to_owned(), id.to_owned()))
+    }
 }
 
 type Shared = Arc<Mutex<Catalog>>;
@@ -388,7 +389,7 @@ async fn many_records_go_in_few_transactions_and_one_bad_one_alone_is_refused() 
     let server = Server::start().await;
     let publisher = server.publisher(Permit::always(1));
     let records = many(50);
-    let bad = service_id("landfall-c1", &records[7].key.id).unwrap().to_owned();
+    let bad = place(&records[7].key.id).id.to_owned();
     server.catalog.lock().unwrap().refused.insert(bad);
     let answers = publisher.put(&records).await;
     assert!(matches!(&answers[7], Err(WriteError::Rejected { id, .. }) if *id == records[7].key.id));
@@ -422,6 +423,94 @@ async fn what_consul_has_lost_is_put_again_once_and_otherwise_nothing_is_written
     }
     eventually("it is restored", || publisher.figures().restores == 3).await;
     assert_eq!((server.ours(), publisher.figures().puts), (3, 3));
+}
+
+/// As an earlier version wrote it: on the one node.
+fn of_old(shaped: &Shaped) -> Shaped {
+    let id = format!("landfall-c1/{}", place(&shaped.key.id).id);
+    let mut old = shaped.clone();
+    old.key.id = id.as_str().into();
+    old
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_wrote_on_one_node_is_held_there_and_removed_from_there() {
+    let server = Server::start().await;
+    let publisher = server.publisher(Permit::always(1));
+    let records = many(40);
+    let old: Vec<Shaped> = records.iter().map(of_old).collect();
+    {
+        let mut catalog = server.catalog.lock().unwrap();
+        catalog.nodes.insert("landfall-c1".to_owned());
+        for shaped in &old {
+            let at = place(&shaped.key.id);
+            catalog
+                .services
+                .insert((at.node.to_owned(), at.id.to_owned()), "orders".to_owned());
+        }
+    }
+    publisher.adopt(&old).await;
+    eventually("the lease is renewed", || publisher.figures().renewals >= 2).await;
+    assert_eq!(server.count("PUT /v1/txn"), 0, "nothing is missing");
+    // Consul loses some of them while they wait to be moved.
+    {
+        let mut catalog = server.catalog.lock().unwrap();
+        catalog.nodes.clear();
+        catalog.services.clear();
+        catalog.sessions += 1;
+    }
+    eventually("they stand where they stood", || publisher.figures().restores == 40).await;
+    assert!(
+        server
+            .catalog
+            .lock()
+            .unwrap()
+            .services
+            .keys()
+            .all(|(node, _)| node == "landfall-c1")
+    );
+
+    // As sync does it: the new ones first, then the old ones go.
+    assert!(publisher.put(&records).await.iter().all(Result::is_ok));
+    assert_eq!(server.ours(), 80);
+    let keys: Vec<Key> = old.iter().map(|shaped| shaped.key.clone()).collect();
+    assert!(publisher.remove(&keys).await.iter().all(Result::is_ok));
+    assert_eq!((server.ours(), publisher.figures().held), (40, 40));
+    let catalog = server.catalog.lock().unwrap();
+    for shaped in &records {
+        let at = place(&shaped.key.id);
+        assert!(at.node != "landfall-c1" && catalog.has(at.node, at.id));
+    }
+    assert!(
+        catalog.nodes.len() > 20 && catalog.nodes.len() <= 33,
+        "{:?}",
+        catalog.nodes
+    );
+}
+
+#[tokio::test]
+async fn a_node_is_made_once_and_again_when_consul_has_lost_it() {
+    let server = Server::start().await;
+    let publisher = server.publisher(Permit::always(1));
+    let records = many(60);
+    let nodes: BTreeSet<&str> = records.iter().map(|shaped| place(&shaped.key.id).node).collect();
+    for _ in 0..2 {
+        assert!(publisher.put(&records).await.iter().all(Result::is_ok));
+        assert_eq!(server.count("PUT /v1/catalog/register"), nodes.len());
+    }
+    let lost = place(&records[0].key.id).node;
+    {
+        let mut catalog = server.catalog.lock().unwrap();
+        catalog.nodes.remove(lost);
+        catalog.services.retain(|(node, _), _| node != lost);
+    }
+    assert!(publisher.put(&records).await.iter().all(Result::is_ok));
+    assert_eq!(
+        server.count("PUT /v1/catalog/register"),
+        nodes.len() + 1,
+        "that one alone"
+    );
+    assert_eq!(server.ours(), 60);
 }
 
 #[tokio::test]
@@ -469,7 +558,10 @@ async fn what_a_dead_writer_left_is_cleared_up_and_nothing_else() {
         for (node, id) in [
             ("landfall-dead", "landfall~x~1"),
             ("landfall-dead", "orders-1"),
+            ("landfall-dead-07of32", "landfall~x~4"),
+            ("landfall-dead-07of32", "orders-3"),
             ("landfall-alive", "landfall~x~2"),
+            ("landfall-alive-31of32", "landfall~x~5"),
             ("landfall-unknown", "landfall~x~3"),
             ("n1", "orders-2"),
         ] {
@@ -483,15 +575,19 @@ async fn what_a_dead_writer_left_is_cleared_up_and_nothing_else() {
     }
     let publisher = server.publisher(Permit::always(1));
     publisher.put(&many(1)).await;
-    let gone = ("landfall-dead".to_owned(), "landfall~x~1".to_owned());
-    eventually("it is cleared up", || {
-        !server.catalog.lock().unwrap().services.contains_key(&gone)
+    let gone = [
+        ("landfall-dead", "landfall~x~1"),
+        ("landfall-dead-07of32", "landfall~x~4"),
+    ];
+    eventually("it is cleared up on every node of its writer", || {
+        let catalog = server.catalog.lock().unwrap();
+        gone.iter().all(|(node, id)| !catalog.has(node, id))
     })
     .await;
     assert_eq!(
         server.catalog.lock().unwrap().services.len(),
-        5,
-        "the other four and our own"
+        7,
+        "the other six and our own"
     );
 }
 
