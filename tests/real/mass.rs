@@ -18,7 +18,7 @@ use super::{registry, synced::sent};
 
 const SERVICES: usize = 20;
 const INSTANCES: usize = 100;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What stands in a target: the id of each copy with what the target notes of its last write.
 type Standing = BTreeMap<String, String>;

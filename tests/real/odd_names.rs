@@ -1,15 +1,12 @@
 //! Records as odd as registries take them, in three real registries that are written into each other: each is carried,
 //! carried under another name, or listed with its reason. docs/sync.md has the same table.
 
-use std::time::Duration;
-
 use landfall_tests::{
     Landfall,
     estate::Estate,
     eventually,
     landfall::run,
     natives::{Registry, Row, percent},
-    wait::within,
 };
 use serde_json::{Value, json};
 
@@ -565,7 +562,7 @@ async fn the_oddest_records_of_real_registries_are_carried_or_listed_with_their_
     .join("---\n");
     let landfall = Landfall::up(&config).await;
     let targets = [("eureka", &eureka), ("consul", &consul)];
-    within(Duration::from_secs(60), "every record has its fate", || async {
+    eventually("every record has its fate", || async {
         let pages = Pages::of(&landfall);
         let mut wrong = Vec::new();
         for (name, target) in targets {
@@ -625,8 +622,5 @@ async fn the_oddest_records_of_real_registries_are_carried_or_listed_with_their_
         }
     })
     .await;
-    within(Duration::from_secs(60), "nothing is left to write", || {
-        is_idle(&landfall)
-    })
-    .await;
+    eventually("nothing is left to write", || is_idle(&landfall)).await;
 }

@@ -1,13 +1,10 @@
 //! Registries that fail in every way they can, while requests go on.
 
-use std::time::Duration;
-
 use landfall_tests::{
     Landfall, Load,
     estate::Estate,
     eventually,
     faults::{Fault, FaultyRegistry},
-    wait::within,
 };
 
 use super::{answers, endpoint, gateway, is_endpoint, registry, shown};
@@ -31,7 +28,7 @@ async fn endure(landfall: &Landfall, load: &Load, registry: &FaultyRegistry, fau
 
 /// After many attempts the pause before the next one may be half a minute.
 async fn live_again(landfall: &Landfall) {
-    within(Duration::from_secs(60), "the registry is live again", || async {
+    eventually("the registry is live again", || async {
         let registries = landfall.admin("/api/v1/registries").await?.to_string();
         if registries.contains("\"state\":\"live\"") {
             Ok(())

@@ -1,8 +1,6 @@
 //! Consumers that find, by their own registry, what is registered in another one only: `RegistrySync` put it there.
 
-use std::time::Duration;
-
-use landfall_tests::{Landfall, estate::Estate, eventually, wait::within};
+use landfall_tests::{Landfall, estate::Estate, eventually};
 
 use super::registry;
 
@@ -106,7 +104,7 @@ async fn dubbo_3_consumers_of_either_level_call_a_provider_that_only_another_zoo
     let both = "west-provider,greeting-provider,late-provider";
     estate.zk_create_in("zookeeper-2", MAPPING, both).await;
     estate.stop("dubbo3").await;
-    within(Duration::from_secs(60), "the copies are gone", || async {
+    eventually("the copies are gone", || async {
         let nobody = |names: Result<String, String>| names.is_err() || names.is_ok_and(|names| names.trim().is_empty());
         let instances = estate.zk_list("zookeeper-2", "/services/greeting-provider").await;
         let documents = estate.zk_list("zookeeper-2", "/dubbo/metadata/greeting-provider").await;

@@ -19,7 +19,7 @@ use landfall_adapters::{
     },
 };
 use landfall_config::{Config, RegistryConfig};
-use landfall_tests::{Origin as Service, estate::Estate, eventually, wait::within};
+use landfall_tests::{Origin as Service, estate::Estate, eventually};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -92,26 +92,22 @@ impl Followed {
 
     /// Waits until the record is there as it was shaped, and marked.
     pub(super) async fn has(&self, shaped: &Shaped) -> Instance {
-        within(
-            Duration::from_secs(60),
-            &format!("{:?} is seen", shaped.key),
-            || async {
-                let found = self.instance(&shaped.key).ok_or("not there")?;
-                match mark::provenance(&found) {
-                    Provenance::Marked(mark)
-                        if mark == shaped.record.mark && mark::digest_in(&found) == Some(&shaped.digest) =>
-                    {
-                        Ok(found)
-                    }
-                    other => Err(format!("{other:?} {found:?}")),
+        eventually(&format!("{:?} is seen", shaped.key), || async {
+            let found = self.instance(&shaped.key).ok_or("not there")?;
+            match mark::provenance(&found) {
+                Provenance::Marked(mark)
+                    if mark == shaped.record.mark && mark::digest_in(&found) == Some(&shaped.digest) =>
+                {
+                    Ok(found)
                 }
-            },
-        )
+                other => Err(format!("{other:?} {found:?}")),
+            }
+        })
         .await
     }
 
     pub(super) async fn has_not(&self, key: &Key) {
-        within(Duration::from_secs(60), &format!("{key:?} is gone"), || async {
+        eventually(&format!("{key:?} is gone"), || async {
             match self.instance(key) {
                 None => Ok(()),
                 Some(found) => Err(format!("{found:?}")),
@@ -155,7 +151,7 @@ pub(super) fn with_status(record: &Record, status: Status) -> Record {
 
 pub(super) async fn put(publisher: &dyn Publisher, record: &Record) -> Shaped {
     let shaped = publisher.shape(record).expect("it fits");
-    within(Duration::from_secs(60), "it is written", || async {
+    eventually("it is written", || async {
         let answers = publisher.put(std::slice::from_ref(&shaped)).await;
         answers
             .into_iter()
@@ -204,7 +200,7 @@ async fn a_record_in_a_real_eureka_lives_as_long_as_its_writer_and_is_called_by_
     // The applications' own way.
     estate.add_alone(&["shop"], &["shop:CALLS=orders".to_owned()]).await;
     let shop = estate.address("shop").await;
-    within(Duration::from_secs(60), "the Spring consumer calls it", || async {
+    eventually("the Spring consumer calls it", || async {
         let answer = reqwest::get(format!("http://{shop}/shop/orders"))
             .await
             .map_err(|error| error.to_string())?;
@@ -221,7 +217,7 @@ async fn a_record_in_a_real_eureka_lives_as_long_as_its_writer_and_is_called_by_
 
     estate.stop("eureka").await;
     estate.start_empty("eureka").await;
-    within(Duration::from_secs(60), "it is restored", || async {
+    eventually("it is restored", || async {
         match publisher.figures() {
             figures if figures.restores > 0 => Ok(()),
             figures => Err(format!("{figures:?}")),
@@ -339,7 +335,7 @@ async fn a_record_in_a_real_consul_is_restored_and_takes_nothing_else_with_it() 
 
     estate.stop("consul").await;
     estate.start_empty("consul").await;
-    within(Duration::from_secs(60), "it is restored", || async {
+    eventually("it is restored", || async {
         match publisher.figures() {
             figures if figures.restores > 0 => Ok(()),
             figures => Err(format!("{figures:?}")),
@@ -358,7 +354,7 @@ async fn a_record_in_a_real_consul_is_restored_and_takes_nothing_else_with_it() 
 
 /// A provider as our follower reads it.
 async fn provider(followed: &Followed, service: &str, scheme: &str) -> Instance {
-    within(Duration::from_secs(60), &format!("{service} is seen"), || async {
+    eventually(&format!("{service} is seen"), || async {
         let services = followed.services.lock().unwrap();
         let found = services.get(service).into_iter().flatten();
         let mut found = found.filter(|instance| instance.id.starts_with(scheme));
@@ -419,7 +415,7 @@ async fn dubbo_consumers_of_both_generations_call_providers_known_only_in_anothe
     assert_eq!(shaped.key.id, native.id);
     followed.has(&shaped).await;
     written.push(shaped);
-    within(Duration::from_secs(60), "both levels are one record", || async {
+    eventually("both levels are one record", || async {
         let seen = followed.has(&written[1]).await;
         match seen.metadata.get("dubbo.level").map(|level| &**level) {
             Some("both") => Ok(()),
@@ -435,7 +431,7 @@ async fn dubbo_consumers_of_both_generations_call_providers_known_only_in_anothe
     here.add_alone(&["caller27", "caller3"], &settings).await;
     for caller in ["caller27", "caller3"] {
         let address = here.address(caller).await;
-        within(Duration::from_secs(60), &format!("{caller} calls it"), || async {
+        eventually(&format!("{caller} calls it"), || async {
             let answer = reqwest::get(format!("http://{address}/hello?world")).await;
             let body = answer
                 .map_err(|error| error.to_string())?
@@ -470,7 +466,7 @@ async fn dubbo_consumers_of_both_generations_call_providers_known_only_in_anothe
     // A ZooKeeper that knows no session any more: every node comes again in a new one.
     here.stop("zookeeper").await;
     here.start_empty("zookeeper").await;
-    within(Duration::from_secs(90), "they are restored", || async {
+    eventually("they are restored", || async {
         match next.figures() {
             figures if figures.restores == 3 => Ok(()),
             figures => Err(format!("{figures:?}")),

@@ -4,8 +4,9 @@ use std::{future::Future, time::Duration};
 
 use tokio::time::Instant;
 
-/// The usual patience: far longer than anything takes, so that a busy machine is no failure.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The usual patience: far longer than anything takes, so that a busy machine is no failure. The longest pause of ours is
+/// that before a failing registry is asked again: 30 s.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks again and again until there is an answer; panics with `what` and the last refusal after [`PATIENCE`].
 pub async fn eventually<T, F, Fut>(what: &str, ask: F) -> T

@@ -168,7 +168,7 @@ pub struct LimitsSpec {
 pub struct OutlierSpec {
     /// Failures in a row; 0 is off. Default 5.
     pub consecutive_failures: Option<u32>,
-    /// First ejection, doubled each time. Default `10s`.
+    /// First ejection; doubled with each trial that fails, unless its connection is refused at once. Default `10s`.
     pub base_ejection: Option<Duration>,
     /// Share that may be ejected at once, per cent. Default 50.
     #[schemars(range(max = 100))]

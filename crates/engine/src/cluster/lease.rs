@@ -7,6 +7,9 @@ use landfall_model::Endpoint;
 use super::{ClusterRuntime, EndpointState};
 use crate::moment::Moment;
 
+/// A connection refused within this time cost its call next to nothing.
+const REFUSED_AT_ONCE: Duration = Duration::from_millis(100);
+
 /// An endpoint taken for one try.
 ///
 /// Hold it until the answer's body has ended, then drop it: that counts the call out. Dropped without
@@ -84,7 +87,7 @@ impl Lease {
         if status >= 500 {
             // An endpoint that fails quickly must not look attractive: failures never lower its latency.
             self.sample_failure(took, now);
-            self.blame(now);
+            self.blame(true, now);
         } else {
             self.state().latency.sample(took, now);
             if self.verdict == Verdict::None {
@@ -96,9 +99,10 @@ impl Lease {
 
     /// The try has failed; after an answer's head, that its body broke off.
     pub fn failed(&mut self, failure: Failure, now: Moment) {
+        let took = now.since(self.started);
         self.cluster.metrics.failed(failure);
-        self.sample_failure(now.since(self.started), now);
-        self.blame(now);
+        self.sample_failure(took, now);
+        self.blame(failure != Failure::Connect || took > REFUSED_AT_ONCE, now);
     }
 
     /// Nothing can be said about the endpoint: a call was handed over that has no answer, or it was passed by.
@@ -115,10 +119,10 @@ impl Lease {
         }
     }
 
-    fn blame(&mut self, now: Moment) {
+    fn blame(&mut self, costly: bool, now: Moment) {
         if self.verdict != Verdict::Bad {
             self.verdict = Verdict::Bad;
-            self.cluster.note_failure(self.state(), now);
+            self.cluster.note_failure(self.state(), costly, now);
         }
     }
 }

@@ -1,4 +1,8 @@
 //! Passive outlier ejection: an endpoint whose calls keep failing is left out for a while.
+//!
+//! Each ejection in a row is twice as long as the one before, because each trial in between costs a call. A connection that
+//! is refused at once costs a call next to nothing, as it goes to another endpoint: such a trial does not lengthen the
+//! ejection, and a process that was down is called again one first ejection after it came back, however long it was gone.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -9,8 +13,9 @@ use crate::moment::Moment;
 const LONGEST: u32 = 10;
 
 impl ClusterRuntime {
-    /// Counts a failure of a member; ejects it when the row is long enough and enough others are left.
-    pub(super) fn note_failure(&self, state: &EndpointState, now: Moment) {
+    /// Counts a failure of a member; ejects it when the row is long enough and enough others are left. `costly`: the
+    /// failure cost the call more than a connection refused at once.
+    pub(super) fn note_failure(&self, state: &EndpointState, costly: bool, now: Moment) {
         let outlier = &self.policy.outlier;
         let failures = state.failures.fetch_add(1, Relaxed).saturating_add(1);
         if outlier.consecutive_failures == 0 || failures < outlier.consecutive_failures || state.is_ejected(now) {
@@ -20,7 +25,12 @@ impl ClusterRuntime {
             return;
         }
         let before = state.ejected_until.load(Relaxed);
-        let round = state.ejections.load(Relaxed).saturating_add(1);
+        let rounds = state.ejections.load(Relaxed);
+        let round = if costly {
+            rounds.saturating_add(1)
+        } else {
+            rounds.max(1)
+        };
         let until = now.after(ejection(outlier.base_ejection, round)).nanos();
         // Of several calls that fail at once only one ejects.
         if state

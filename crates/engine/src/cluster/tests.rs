@@ -30,13 +30,20 @@ fn ports(cluster: &Arc<ClusterRuntime>, now: Moment) -> Vec<u16> {
 
 /// Lets calls to one port fail until one of them has ejected it.
 fn fail(cluster: &Arc<ClusterRuntime>, port: u16, times: u32, now: Moment) {
-    let mut dice = Dice::new(2);
-    let mut failed = 0;
-    while failed < times {
-        let mut lease = lease(cluster, &Tried::default(), now, &mut dice).unwrap();
-        if lease.endpoint().address.port() == port {
-            lease.failed(Failure::Reset, now);
-            failed += 1;
+    fail_after(Duration::ZERO, Failure::Reset, times, now)(cluster, port);
+}
+
+/// So many tries at an endpoint, begun at `now`, fail like this after so long.
+fn fail_after(took: Duration, failure: Failure, times: u32, now: Moment) -> impl Fn(&Arc<ClusterRuntime>, u16) {
+    move |cluster, port| {
+        let mut dice = Dice::new(2);
+        let mut failed = 0;
+        while failed < times {
+            let mut lease = lease(cluster, &Tried::default(), now, &mut dice).unwrap();
+            if lease.endpoint().address.port() == port {
+                lease.failed(failure, now.after(took));
+                failed += 1;
+            }
         }
     }
 }
@@ -165,6 +172,22 @@ fn who_comes_back_and_fails_again_is_out_at_once_and_longer() {
     fail(&cluster, 2, 1, at(11));
     assert_eq!(ports(&cluster, at(30)), [1, 3, 4]);
     assert_eq!(ports(&cluster, at(32)), [1, 2, 3, 4]);
+}
+
+#[test]
+fn trials_that_are_refused_at_once_do_not_lengthen_the_ejection() {
+    let refused = |took, times, now| fail_after(Duration::from_millis(took), Failure::Connect, times, now);
+    let cluster = cluster_runtime(&[1, 1, 1, 1], policy());
+    refused(1, 5, START)(&cluster, 2);
+    for seconds in [15, 30, 45, 60] {
+        refused(1, 1, at(seconds))(&cluster, 2);
+        assert_eq!(ports(&cluster, at(seconds + 9)), [1, 3, 4]);
+        assert_eq!(ports(&cluster, at(seconds + 11)), [1, 2, 3, 4]);
+    }
+    // One that has to be waited for costs a call its time.
+    refused(2000, 1, at(75))(&cluster, 2);
+    assert_eq!(ports(&cluster, at(75 + 2 + 19)), [1, 3, 4]);
+    assert_eq!(ports(&cluster, at(75 + 2 + 21)), [1, 2, 3, 4]);
 }
 
 #[test]
