@@ -161,8 +161,8 @@ pub trait Publisher: Send + Sync + 'static {
     /// writing what needs no writing: only their leases are taken over. What was held in another form is held in this one.
     async fn adopt(&self, records: &[Shaped]);
 
-    /// Which of these, written by us and not shown by the follower, stand there still: an operator has switched them off in
-    /// the registry itself, and a write would undo that. Those are held, so that the operator's word stays with them. One
+    /// Which of these, not shown by the follower, stand there nevertheless, written by our cluster: an operator has switched
+    /// them off in the registry itself, and a write would undo that. Those are held, so that the operator's word stays with them. One
     /// answer for each, in order; `false` where the registry shows such records, or does not say.
     async fn switched_off(&self, records: &[Shaped]) -> Vec<bool> {
         vec![false; records.len()]

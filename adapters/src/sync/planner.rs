@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     diff::{Ground, diff},
     edge::Edges,
-    plan::Plan,
+    plan::{Plan, Write},
     settle::{Settled, Shapes, Writer, settle},
     stand::{look, stand},
 };
@@ -62,6 +62,16 @@ pub struct Written {
     pub origin: Origin,
     /// Registries it went through.
     pub path: Arc<[RegistryName]>,
+}
+
+impl From<&Write> for Written {
+    fn from(write: &Write) -> Self {
+        Self {
+            digest: write.shaped.digest.clone(),
+            origin: write.origin.clone(),
+            path: write.path.clone(),
+        }
+    }
 }
 
 /// A write that was done and is not seen yet.

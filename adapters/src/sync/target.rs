@@ -149,12 +149,7 @@ impl Page {
         self.is_dirty = true;
         match op {
             Op::Put(write) => {
-                let written = Written {
-                    digest: write.shaped.digest.clone(),
-                    origin: write.origin.clone(),
-                    path: write.path.clone(),
-                };
-                self.memory.ledger.insert(key.clone(), written);
+                self.memory.ledger.insert(key.clone(), Written::from(write));
                 self.memory.pending.insert(key, Pending::Put);
             }
             Op::Remove(_) => {
@@ -374,30 +369,30 @@ impl Target {
         puts.chain(removals).filter_map(may).collect()
     }
 
-    /// Takes out what an operator has switched off in the target: of what we have written and nobody sees it is asked.
+    /// Takes out what an operator has switched off in the target. It is asked of everything that nobody sees: what another
+    /// writer of the cluster has written, or a process that died before it saved its ledger, our ledger does not know.
     async fn leave_switched_off(&self, batch: &mut Vec<Op>, holding: &mut Holding) {
-        let vanished: Vec<Shaped> = {
-            let page = self.book.page();
-            let known = |write: &&Write| page.memory.ledger.contains_key(&write.shaped.key);
-            let additions = batch.iter().filter_map(|op| match op {
-                Op::Put(write) if op.is_addition() => Some(write),
-                Op::Put(_) | Op::Remove(_) => None,
-            });
-            additions
-                .filter(known)
-                .map(|write| Shaped::clone(&write.shaped))
-                .collect()
-        };
-        if vanished.is_empty() {
+        let additions = batch.iter().filter_map(|op| match op {
+            Op::Put(write) if op.is_addition() => Some(write.clone()),
+            Op::Put(_) | Op::Remove(_) => None,
+        });
+        let unseen: Vec<Write> = additions.collect();
+        if unseen.is_empty() {
             return;
         }
-        let off = self.publisher.switched_off(&vanished).await;
+        let records: Vec<Shaped> = unseen.iter().map(|write| Shaped::clone(&write.shaped)).collect();
+        let off = self.publisher.switched_off(&records).await;
         let mut page = self.book.page();
-        for (shaped, _) in vanished.into_iter().zip(off).filter(|(_, is_off)| *is_off) {
-            info!(target = %self.name, service = %shaped.key.service, id = %shaped.key.id, "switched off there by an operator: left so");
-            batch.retain(|op| *op.key() != shaped.key);
-            holding.insert(shaped.key.clone(), shaped.digest);
-            page.memory.switched_off.insert(shaped.key);
+        for (write, _) in unseen.into_iter().zip(off).filter(|(_, is_off)| *is_off) {
+            let key = &write.shaped.key;
+            info!(target = %self.name, service = %key.service, id = %key.id, "switched off there by an operator: left so");
+            batch.retain(|op| op.key() != key);
+            holding.insert(key.clone(), write.shaped.digest.clone());
+            page.memory.switched_off.insert(key.clone());
+            // Known from now on, so that it is taken out with its origin.
+            let written = Written::from(&write);
+            page.memory.ledger.entry(key.clone()).or_insert(written);
+            page.is_dirty = true;
         }
     }
 

@@ -9,7 +9,7 @@ use landfall_config::{RegistryConfig, kinds::registry::RegistrySpec};
 use tokio::{sync::watch, time::Instant};
 
 use super::*;
-use crate::publish::{Figures, Permit, Publisher, WriteError};
+use crate::publish::{Figures, Permit, Provenance, Publisher, WriteError};
 
 /// Registries in memory and what is seen of them.
 struct Estate {
@@ -502,6 +502,40 @@ async fn what_an_operator_has_switched_off_in_the_target_is_left_so_and_shown_un
     estate.until("it has changed too", |e| puts(e) == 6).await;
     estate.until("nothing is held", |_| held().is_empty()).await;
     assert_eq!(estate.count("b"), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_writer_that_knows_nothing_leaves_what_is_switched_off_so_and_takes_it_out_with_its_origin() {
+    let estate = Estate::new(&["a", "b"]);
+    estate.natives("a", 9, "1");
+    let syncs = || vec![sync("s", json!({ "from": ["a"], "to": ["b"] }))];
+    let first = estate.start(syncs(), Permit::always(1), None).await;
+    estate.until("all", |e| e.count("b") == 9).await;
+    first.shutdown().await;
+    let (key, instance) = estate.edit("b", |records| records.pop_first()).expect("a record");
+    let origin = match mark::provenance(&instance) {
+        Provenance::Marked(mark) => mark.origin,
+        other => panic!("{other:?}"),
+    };
+    estate.target("b").off.lock().unwrap().insert(key.clone(), instance);
+    estate.target("b").puts.lock().unwrap().clear();
+
+    let second = estate.start(syncs(), Permit::always(2), None).await;
+    let held = || {
+        let plan = second.plan();
+        plan.targets.get(&name("b")).map_or(0, |of_target| of_target.held.len())
+    };
+    estate.until("it is shown", |_| held() == 1).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!((held(), estate.count("b")), (1, 8));
+    assert!(estate.target("b").puts.lock().unwrap().is_empty());
+    estate.edit("a", |records| records.retain(|key, _| key.id != origin.instance));
+    estate
+        .until("it is taken out", |e| {
+            e.target("b").removed.lock().unwrap().contains(&key)
+        })
+        .await;
+    assert_eq!(*estate.target("b").removed.lock().unwrap(), [key]);
 }
 
 #[tokio::test(start_paused = true)]
