@@ -282,7 +282,7 @@ impl Consumer {
 
     /// The next frame, heartbeats too; `None` at the connection's end.
     pub async fn frame(&mut self) -> Option<Frame> {
-        timeout(Duration::from_secs(10), self.frames.next())
+        timeout(Duration::from_secs(60), self.frames.next())
             .await
             .expect("a frame in ten seconds")
     }

@@ -64,7 +64,7 @@ async fn silent_clients_are_closed_without_a_word() {
     let (_client, connection) = h2::client::handshake(TcpStream::connect(world.address(80)).await.unwrap())
         .await
         .unwrap();
-    let ended = tokio::time::timeout(Duration::from_secs(5), connection).await;
+    let ended = tokio::time::timeout(Duration::from_secs(30), connection).await;
     assert!(ended.is_ok(), "an idle HTTP/2 connection is closed");
     eventually("all connections are gone", || world.engine.connections() == 0).await;
 }

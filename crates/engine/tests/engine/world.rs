@@ -338,11 +338,11 @@ impl Log {
     }
 }
 
-/// Waits for a condition, at most ten seconds.
+/// Waits for a condition, at most a minute.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(60);
     while !holds() {
-        assert!(Instant::now() < end, "not in ten seconds: {what}");
+        assert!(Instant::now() < end, "not in a minute: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -547,7 +547,7 @@ pub async fn get(address: SocketAddr, path: &str) -> Answer {
     Answer::read(sender.send_request(request("GET", path, empty())).await.unwrap()).await
 }
 
-/// Sends bytes and reads until the end, at most five seconds.
+/// Sends bytes and reads until the end, half a minute at most.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
@@ -556,12 +556,12 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
 
 pub async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
+    let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await;
     assert!(read.is_ok(), "still open after {:?}", String::from_utf8_lossy(&answer));
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Reads until the text is there, at most five seconds.
+/// Reads until the text is there, half a minute at most.
 pub async fn read_until(stream: &mut TcpStream, text: &str) -> String {
     let mut answer = Vec::new();
     let reading = async {
@@ -572,7 +572,7 @@ pub async fn read_until(stream: &mut TcpStream, text: &str) -> String {
             answer.extend_from_slice(&chunk[..count]);
         }
     };
-    let read = tokio::time::timeout(Duration::from_secs(5), reading).await;
+    let read = tokio::time::timeout(Duration::from_secs(30), reading).await;
     assert!(read.is_ok(), "no {text:?} in {:?}", String::from_utf8_lossy(&answer));
     String::from_utf8_lossy(&answer).into_owned()
 }
