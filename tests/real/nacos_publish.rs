@@ -356,7 +356,8 @@ async fn records_of_every_kind_come_back_from_a_real_nacos_as_they_were_shaped()
     }
     assert_eq!(publisher.figures().restores, 0, "{:?}", publisher.figures());
     publisher.release().await;
-    assert!(third.remove(&keys).await.iter().all(Result::is_ok));
+    let answers = third.remove(&keys).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     for key in &keys {
         followed.has_not(key).await;
     }

@@ -92,6 +92,8 @@ impl Forward {
     /// # Errors
     /// What is wrong with a URL, without showing it.
     pub fn new(bases: &[String]) -> Result<Self, String> {
+        // Whoever installs a provider first wins; it is ring in every case.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .no_proxy()
             .no_gzip()

@@ -159,8 +159,9 @@ impl Connection {
 
     /// Asks; once more with a new token if the old one was refused.
     pub(crate) async fn ask(&self, kind: &'static str, body: Value) -> Result<Payload, Fault> {
+        let asked = Instant::now();
         match self.ask_once(kind, body.clone()).await {
-            Err(Fault::Denied(_)) if self.access.refused().await => self.ask_once(kind, body).await,
+            Err(Fault::Denied(_)) if self.access.refused(asked).await => self.ask_once(kind, body).await,
             answer => answer,
         }
     }

@@ -103,15 +103,21 @@ impl Access {
         Ok(Some(token))
     }
 
-    /// A question was refused. Whether it is worth asking again with another token: this one was not fresh.
-    pub(crate) async fn refused(&self) -> bool {
+    /// A question that began at `asked` was refused. Whether it is worth asking again with another token: its own was not
+    /// fresh, or another question has changed it meanwhile.
+    pub(crate) async fn refused(&self, asked: Instant) -> bool {
+        if self.user.is_none() {
+            return false;
+        }
         let mut current = self.current.lock().await;
         match current.as_ref() {
-            Some(held) if held.since.elapsed() > YOUNG => {
+            Some(held) if held.since > asked => true,
+            Some(held) if held.since.elapsed() <= YOUNG => false,
+            Some(_) => {
                 *current = None;
                 true
             }
-            _ => false,
+            None => true,
         }
     }
 
@@ -154,5 +160,52 @@ impl Access {
             }
         }
         Err(absent.unwrap_or_else(|| Fault::NotReady("no login is known".to_owned())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(fields: &str) -> Access {
+        let spec = format!(r#"{{ "addresses": ["127.0.0.1:1"]{fields} }}"#);
+        let spec = serde_json::from_str(&spec).unwrap();
+        let servers = Servers::new(&spec).unwrap();
+        Access::new(&servers, &servers.list[0])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_questions_whose_token_has_expired_each_is_asked_again() {
+        let password = tempfile::NamedTempFile::new().unwrap();
+        let file = password.path().display();
+        let access = access(&format!(r#", "username": "nacos", "password": "file:{file}""#));
+        let held = || {
+            let since = Instant::now();
+            Some(Held {
+                token: Token("t".into()),
+                since,
+                renew: since + Duration::from_secs(9),
+            })
+        };
+        *access.current.lock().await = held();
+        tokio::time::advance(YOUNG + Duration::from_secs(1)).await;
+        let asked = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(access.refused(asked).await, "the first one puts the token away");
+        assert!(access.current.lock().await.is_none());
+        assert!(access.refused(asked).await, "before the login of the first one");
+        *access.current.lock().await = held();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(access.refused(asked).await, "after it");
+        assert!(access.current.lock().await.is_some(), "the new token stays");
+        assert!(
+            !access.refused(Instant::now()).await,
+            "a fresh token is refused: the user lacks the right"
+        );
+    }
+
+    #[tokio::test]
+    async fn without_a_user_there_is_no_other_token() {
+        assert!(!access("").refused(Instant::now()).await);
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::{
     fault::{Fault, chain},
@@ -173,9 +174,9 @@ impl Web {
         }
     }
 
-    /// Whether what was refused is worth sending again, with another token.
-    pub(crate) async fn refused(&self) -> bool {
-        self.access.refused().await
+    /// Whether what was begun at `asked` and refused is worth sending again, with another token.
+    pub(crate) async fn refused(&self, asked: Instant) -> bool {
+        self.access.refused(asked).await
     }
 
     /// One page of a group's names.
@@ -285,8 +286,9 @@ impl Web {
     }
 
     async fn bytes(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Fault> {
+        let asked = Instant::now();
         match self.bytes_once(path, query).await {
-            Err(Fault::Denied(_)) if self.refused().await => self.bytes_once(path, query).await,
+            Err(Fault::Denied(_)) if self.refused(asked).await => self.bytes_once(path, query).await,
             answer => answer,
         }
     }

@@ -72,6 +72,8 @@ pub(crate) async fn run(book: Arc<Shared<Book>>, mut stopped: watch::Receiver<()
 }
 
 fn client(skip_verify: bool) -> reqwest::Result<reqwest::Client> {
+    // Whoever installs a provider first wins; it is ring in every case.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()
         .user_agent("Consul Health Check")

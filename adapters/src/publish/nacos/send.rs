@@ -18,6 +18,7 @@ use std::time::Duration;
 use landfall_model::{Instance, Status};
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde::Deserialize;
+use tokio::time::Instant;
 use url::form_urlencoded::Serializer;
 
 use super::shape::Wire;
@@ -267,6 +268,7 @@ impl Sender {
         }
         let mut again = true;
         let body = loop {
+            let asked = Instant::now();
             let request = web.request(method.clone(), path).await?;
             let request = match method {
                 Method::POST => {
@@ -282,7 +284,7 @@ impl Sender {
                 return Err(Stop::NotPermitted);
             }
             match web.answer(path, request).await {
-                Err(Fault::Denied(_)) if std::mem::take(&mut again) && web.refused().await => {}
+                Err(Fault::Denied(_)) if std::mem::take(&mut again) && web.refused(asked).await => {}
                 answer => break answer?,
             }
         };
