@@ -77,5 +77,6 @@ fn shown(knowledge: Knowledge) -> Value {
         Knowledge::CaughtUp => json!("caught up"),
         Knowledge::Confirmed => json!("confirmed"),
         Knowledge::Unreadable(records) => json!({ "unreadable": records }),
+        Knowledge::Governance(rules) => json!({ "governance": rules }),
     }
 }

@@ -29,7 +29,9 @@ use tokio::{
 };
 use tracing::warn;
 
-use crate::{ConnectError, Registry, connect, embedded, facade::traffic::Board, store::Store};
+use crate::{
+    ConnectError, Registry, connect, definitions::Definitions, embedded, facade::traffic::Board, store::Store,
+};
 
 mod entry;
 mod follower;
@@ -63,6 +65,7 @@ pub struct Hub {
     probe: Arc<dyn Probe>,
     board: Board,
     metrics: Arc<Metrics>,
+    definitions: Definitions,
     world: watch::Sender<Arc<World>>,
     start: Instant,
     followed: Mutex<BTreeMap<RegistryName, Followed>>,
@@ -82,6 +85,7 @@ impl Hub {
             probe: options.probe.unwrap_or_else(|| Arc::new(TcpProbe)),
             board: options.board,
             metrics: Arc::default(),
+            definitions: Definitions::default(),
             world: watch::Sender::default(),
             start: Instant::now(),
             followed: Mutex::default(),
@@ -163,6 +167,11 @@ impl Hub {
         self.world.subscribe()
     }
 
+    /// The service definitions that are asked for, and what the registries have of them.
+    pub fn definitions(&self) -> &Definitions {
+        &self.definitions
+    }
+
     /// Figures of the registries, for `/metrics`.
     pub fn metrics(&self) -> Arc<Metrics> {
         self.metrics.clone()
@@ -197,6 +206,7 @@ impl Hub {
             probe: self.probe.clone(),
             world: self.world.clone(),
             figures: self.metrics.of(&config.name),
+            definitions: self.definitions.clone(),
             start: self.start,
         }
     }

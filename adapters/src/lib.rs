@@ -7,12 +7,13 @@
 //!
 //! [`registry`] is the contract. Each adapter is a module: `eureka`, `consul`, `zookeeper`, `nacos`, `file`,
 //! `static_`, `embedded`; [`connect`](mod@connect) makes one from its configuration, [`supervisor`] runs it,
-//! [`hub`] believes it within reason ([`hub::ledger`], [`brake`]), [`store`] keeps the last good view on disk. [`publish`] is the way back: writing
+//! [`definitions`] has what methods of Dubbo's services take and give, [`hub`] believes it within reason ([`hub::ledger`], [`brake`]), [`store`] keeps the last good view on disk. [`publish`] is the way back: writing
 //! records into a registry; [`sync`] decides what is written. [`facade`] is Landfall answering a registry's protocol itself.
 
 pub mod brake;
 pub mod connect;
 pub mod consul;
+pub mod definitions;
 pub mod election;
 pub mod embedded;
 pub mod eureka;

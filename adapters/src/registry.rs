@@ -20,8 +20,13 @@ use std::{
 };
 
 use landfall_config::secret::SecretError;
-use landfall_model::{Instance, world::Quarantined};
+use landfall_model::{
+    Instance,
+    world::{GovernanceRule, Quarantined},
+};
 use tokio::sync::mpsc;
+
+use crate::definitions::Desk;
 
 /// One registry that can be followed.
 #[async_trait::async_trait]
@@ -74,22 +79,38 @@ pub enum Knowledge {
     Confirmed,
     /// Records that belong to no service. Replaces the earlier such list.
     Unreadable(Vec<Quarantined>),
+    /// The rules for calls that the registry itself keeps. Replaces the earlier such list.
+    Governance(Vec<GovernanceRule>),
 }
 
 /// Where an adapter puts what it knows. Waits when the hub is behind, so nothing piles up.
 #[derive(Clone, Debug)]
-pub struct Reports(mpsc::Sender<Knowledge>);
+pub struct Reports {
+    sender: mpsc::Sender<Knowledge>,
+    definitions: Desk,
+}
 
 impl Reports {
     /// Both ends; `capacity` reports may wait.
     pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<Knowledge>) {
         let (sender, receiver) = mpsc::channel(capacity);
-        (Self(sender), receiver)
+        let definitions = Desk::default();
+        (Self { sender, definitions }, receiver)
+    }
+
+    /// As they are, for a registry that is asked for service definitions.
+    pub(crate) fn with_definitions(self, definitions: Desk) -> Self {
+        Self { definitions, ..self }
+    }
+
+    /// The service definitions that are asked for, and where they are told.
+    pub(crate) fn definitions(&self) -> &Desk {
+        &self.definitions
     }
 
     /// Reports. Does nothing when nobody listens any more: the session is about to be dropped.
     pub async fn send(&self, knowledge: Knowledge) {
-        let _ = self.0.send(knowledge).await;
+        let _ = self.sender.send(knowledge).await;
     }
 }
 

@@ -18,7 +18,10 @@ use landfall_model::RegistryName;
 use tokio::{sync::mpsc, time::Instant};
 use tracing::{debug, info, warn};
 
-use crate::{Knowledge, Registry, RegistryError, Reports};
+use crate::{
+    Knowledge, Registry, RegistryError, Reports,
+    definitions::{Definitions, Desk},
+};
 
 mod pace;
 
@@ -43,14 +46,20 @@ pub enum SessionEvent {
     },
 }
 
-/// Follows a registry until nobody takes the events any more. Dropping the future ends the session.
-pub async fn supervise(name: RegistryName, registry: Arc<dyn Registry>, events: mpsc::Sender<SessionEvent>) {
+/// Follows a registry until nobody takes the events any more, and has it read the definitions that are asked for. Dropping the future ends the session.
+pub async fn supervise(
+    name: RegistryName,
+    registry: Arc<dyn Registry>,
+    events: mpsc::Sender<SessionEvent>,
+    definitions: Definitions,
+) {
+    let desk = definitions.desk(name.clone());
     let mut pace = Pace::new(registry.patience());
     let mut told = Told::Nothing;
     while events.send(SessionEvent::Opened).await.is_ok() {
         let opened = Instant::now();
         let mut caught_up = None;
-        let Some(error) = session(&*registry, &events, |knowledge| {
+        let Some(error) = session(&*registry, &events, &desk, |knowledge| {
             if *knowledge == Knowledge::CaughtUp {
                 caught_up.get_or_insert_with(Instant::now);
                 told.live(&name, &*registry);
@@ -74,9 +83,11 @@ pub async fn supervise(name: RegistryName, registry: Arc<dyn Registry>, events: 
 async fn session(
     registry: &dyn Registry,
     events: &mpsc::Sender<SessionEvent>,
+    desk: &Desk,
     mut seen: impl FnMut(&Knowledge),
 ) -> Option<RegistryError> {
     let (reports, mut said) = Reports::channel(WAITING_REPORTS);
+    let reports = reports.with_definitions(desk.clone());
     let follow = AssertUnwindSafe(registry.follow(&reports)).catch_unwind();
     tokio::pin!(follow);
     let error = loop {

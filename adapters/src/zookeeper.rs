@@ -4,7 +4,9 @@
 //! /dubbo/<interface>/providers/<encoded URL>    interface level (Dubbo 2.x, 3.x)        ─▶ interface ─┐
 //! /services/<application>/<host:port>           application level (Dubbo 3.x, dubbo-go) ─▶ application ┼▶ merge ─▶ reports
 //! /dubbo/metadata/<application>/<revision>        … what its instances serve            ─▶     │       │
+//! /dubbo/metadata/<interface>/<version>/<group>/provider/<application>   what its methods take, if it is asked for ([`definitions`](crate::definitions))
 //! /dubbo/mapping/<interface>                      … which applications serve it         ─▶     ┘       │
+//! /dubbo/config/dubbo/<key>.configurators …      Dubbo's own rules                     ─▶ governance ──┘
 //!        ▲                                                                                            │
 //!        └── session: one recursive watch per root, 20-50 ms of quiet, then the folder is read again ◀┘
 //! ```
@@ -38,6 +40,7 @@ pub(crate) mod access;
 mod application;
 mod changes;
 mod curator;
+mod governance;
 pub(crate) mod interface;
 mod layout;
 mod listing;

@@ -115,7 +115,7 @@ impl Follower {
                     self.known.remove(&*name);
                 }
                 Some(Knowledge::CaughtUp) => self.caught_up = true,
-                Some(Knowledge::Confirmed | Knowledge::Unreadable(_)) => {}
+                Some(Knowledge::Confirmed | Knowledge::Unreadable(_) | Knowledge::Governance(_)) => {}
                 None => panic!("{what}: the session ended"),
             }
         }

@@ -27,7 +27,7 @@ impl Session {
         let news = async {
             loop {
                 match self.reports.recv().await {
-                    Some(Knowledge::Confirmed | Knowledge::Unreadable(_)) => {}
+                    Some(Knowledge::Confirmed | Knowledge::Unreadable(_) | Knowledge::Governance(_)) => {}
                     other => return other,
                 }
             }

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     Registry,
     brake::{Brake, Moment},
+    definitions::Definitions,
     store::Store,
     supervisor::{SessionEvent, supervise},
 };
@@ -52,6 +53,7 @@ pub(super) struct Follower {
     pub(super) probe: Arc<dyn Probe>,
     pub(super) world: watch::Sender<Arc<World>>,
     pub(super) figures: Arc<Figures>,
+    pub(super) definitions: Definitions,
     /// When the hub started: what monotonic time is counted from.
     pub(super) start: Instant,
 }
@@ -209,7 +211,8 @@ impl Running {
         let (events, taken) = mpsc::channel(BURST);
         self.events = taken;
         self.ledger.relocate(registry.kind(), registry.address());
-        self.session = Some(tokio::spawn(supervise(self.follower.name.clone(), registry, events)));
+        let (name, definitions) = (self.follower.name.clone(), self.follower.definitions.clone());
+        self.session = Some(tokio::spawn(supervise(name, registry, events, definitions)));
     }
 
     /// Ends the session. When this returns nothing of the registry is left: its sockets are closed.

@@ -28,7 +28,7 @@ use std::{
 
 use landfall_model::{
     Instance, RegistryName, RegistryView, Service,
-    world::{Quarantined, ServiceView, Session},
+    world::{GovernanceRule, Quarantined, ServiceView, Session},
 };
 use tracing::info;
 
@@ -117,6 +117,7 @@ pub struct Ledger {
     /// Removals that were let through, for the share of the registry "at once".
     recent: Vec<(Duration, usize)>,
     unreadable: Vec<Quarantined>,
+    governance: Vec<GovernanceRule>,
     dirty: bool,
     content: bool,
     changed: Vec<SystemTime>,
@@ -143,6 +144,7 @@ impl Ledger {
             settle_at: None,
             recent: Vec::new(),
             unreadable: Vec::new(),
+            governance: Vec::new(),
             dirty: true,
             content: false,
             changed: Vec::new(),
@@ -273,6 +275,10 @@ impl Ledger {
             Knowledge::Unreadable(records) => {
                 self.dirty |= self.unreadable != records;
                 self.unreadable = records;
+            }
+            Knowledge::Governance(rules) => {
+                self.dirty |= self.governance != rules;
+                self.governance = rules;
             }
         }
     }

@@ -265,6 +265,7 @@ mod tests {
             services: BTreeMap::new(),
             holds: Vec::new(),
             quarantined: Vec::new(),
+            governance: Vec::new(),
         };
         figures.published(&view, true, &[at(9_980), at(1)], at(10_000));
         let mut text = String::new();

@@ -38,7 +38,10 @@ fn start(steps: Vec<fn() -> RegistryError>) -> (mpsc::Receiver<SessionEvent>, to
     let taken = AtomicUsize::new(0);
     let registry = Arc::new(Scripted { steps, taken });
     let name = RegistryName::new("scripted").unwrap();
-    (receiver, tokio::spawn(supervise(name, registry, sender)))
+    (
+        receiver,
+        tokio::spawn(supervise(name, registry, sender, Default::default())),
+    )
 }
 
 /// `o`pened, `k`nowledge, `e`nded; with what the end was called.

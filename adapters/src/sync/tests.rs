@@ -87,6 +87,7 @@ pub(super) fn view(registry: &str, records: impl IntoIterator<Item = (Arc<str>, 
         services: services.into_iter().map(shown).collect(),
         holds: Vec::new(),
         quarantined: Vec::new(),
+        governance: Vec::new(),
     }
 }
 

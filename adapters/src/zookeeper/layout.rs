@@ -4,6 +4,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use landfall_model::rules::DubboService;
+
 use crate::registry::ConnectError;
 
 /// Children of the interface root that are no interfaces (Dubbo 3 shares the root with them).
@@ -25,6 +27,10 @@ pub(super) struct Layout {
 pub(super) enum Part {
     /// Which names there are.
     Roots,
+    /// The rules in `config/dubbo`.
+    Rules,
+    /// The rules in the folders of one interface.
+    InterfaceRules(String),
     /// The providers of one interface.
     Interface(String),
     /// The instances of one application.
@@ -33,6 +39,8 @@ pub(super) enum Part {
     Document(String, String),
     /// The applications of one interface.
     Mapping(String),
+    /// The service definitions of one interface.
+    Definition(String),
 }
 
 impl Layout {
@@ -63,6 +71,16 @@ impl Layout {
         format!("{}/{interface}/providers", self.root)
     }
 
+    /// Where Dubbo 2.7 and later keep rules.
+    pub(super) fn rules(&self) -> String {
+        format!("{}/config/dubbo", self.root)
+    }
+
+    /// Where Dubbo before 2.7 keeps the rules of an interface.
+    pub(super) fn interface_rules(&self, interface: &str) -> [String; 2] {
+        ["configurators", "routers"].map(|category| format!("{}/{interface}/{category}", self.root))
+    }
+
     pub(super) fn application(&self, application: &str) -> String {
         format!("{}/{application}", self.services)
     }
@@ -73,6 +91,23 @@ impl Layout {
 
     pub(super) fn document(&self, application: &str, revision: &str) -> String {
         format!("{}/{revision}", self.documents(application))
+    }
+
+    /// Where the applications that provide a service leave its definition.
+    /// `None` if nobody can have written it: its parts are no names of nodes.
+    pub(super) fn definitions(&self, service: &DubboService) -> Option<String> {
+        let parts = [&service.interface, &service.version, &service.group];
+        let odd = |part: &&String| part.contains('/') || matches!(part.as_str(), "." | "..");
+        if service.interface.is_empty() || parts.iter().any(odd) {
+            return None;
+        }
+        let mut path = format!("{}/metadata/{}", self.root, service.interface);
+        for part in [&service.version, &service.group] {
+            if !part.is_empty() {
+                path = format!("{path}/{part}");
+            }
+        }
+        Some(format!("{path}/provider"))
     }
 
     pub(super) fn mappings(&self) -> String {
@@ -110,9 +145,18 @@ impl Layout {
             let steps: Vec<&str> = rest.split('/').collect();
             match steps[..] {
                 ["mapping", interface] => parts.push(Part::Mapping(interface.to_owned())),
+                ["config"] | ["config", "dubbo"] | ["config", "dubbo", _] => parts.push(Part::Rules),
+                [interface, "configurators" | "routers"] | [interface, "configurators" | "routers", _]
+                    if self.may_be_interface(interface) =>
+                {
+                    parts.push(Part::InterfaceRules(interface.to_owned()));
+                }
                 ["mapping"] => parts.push(Part::Roots),
                 ["metadata", application, revision] => {
                     parts.push(Part::Document(application.to_owned(), revision.to_owned()));
+                }
+                ["metadata", interface, .., "provider"] | ["metadata", interface, .., "provider", _] => {
+                    parts.push(Part::Definition(interface.to_owned()));
                 }
                 [interface] | [interface, "providers"] | [interface, "providers", _]
                     if self.may_be_interface(interface) =>
@@ -207,14 +251,21 @@ mod tests {
             ("/dubbo/org.x.Svc/providers", interface()),
             ("/dubbo/org.x.Svc/providers/dubbo%3A%2F%2Fh", interface()),
             ("/dubbo/org.x.Svc/consumers/consumer%3A%2F%2Fh", vec![]),
-            ("/dubbo/org.x.Svc/configurators", vec![]),
-            ("/dubbo/config/dubbo/app.tag-router", vec![]),
+            (
+                "/dubbo/org.x.Svc/configurators",
+                vec![Part::InterfaceRules("org.x.Svc".into())],
+            ),
+            ("/dubbo/config/dubbo/app.tag-router", vec![Part::Rules]),
             ("/dubbo/metadata", vec![]),
             (
                 "/dubbo/metadata/app/abc",
                 vec![Part::Document("app".into(), "abc".into())],
             ),
-            ("/dubbo/metadata/org.x.Svc/1.0.0/g/provider/app", vec![]),
+            (
+                "/dubbo/metadata/org.x.Svc/1.0.0/g/provider/app",
+                vec![Part::Definition("org.x.Svc".into())],
+            ),
+            ("/dubbo/metadata/org.x.Svc/1.0.0/g/consumer/app", vec![]),
             ("/dubbo/mapping/org.x.Svc", vec![Part::Mapping("org.x.Svc".into())]),
             ("/services", vec![Part::Roots]),
             ("/services/app", vec![Part::Application("app".into())]),
@@ -245,6 +296,19 @@ mod tests {
             [Part::Application("app".into())]
         );
         assert!(!layout.may_be_interface("services"));
+    }
+
+    #[test]
+    fn a_definition_lies_under_interface_version_and_group_without_those_that_are_none() {
+        let layout = Layout::new("dubbo", "/services").unwrap();
+        let at = |key: &str| layout.definitions(&DubboService::of_name(key));
+        let path = |rest: &str| Some(format!("/dubbo/metadata/{rest}/provider"));
+        assert_eq!(at("org.x.Svc"), path("org.x.Svc"));
+        assert_eq!(at("g/org.x.Svc:1.0.0"), path("org.x.Svc/1.0.0/g"));
+        assert_eq!(at("g/org.x.Svc"), path("org.x.Svc/g"));
+        for odd in ["", "g/", "a/b/org.x.Svc", "org.x.Svc:.."] {
+            assert_eq!(at(odd), None, "{odd}");
+        }
     }
 
     #[test]

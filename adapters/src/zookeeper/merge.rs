@@ -21,8 +21,12 @@ use std::{
     time::SystemTime,
 };
 
-use landfall_model::{Instance, world::Quarantined};
+use landfall_model::{
+    Instance,
+    world::{GovernanceRule, Quarantined},
+};
 
+use super::governance::Governance;
 use crate::{publish::mark, registry::Knowledge};
 
 /// A folder that claims services.
@@ -98,6 +102,9 @@ pub(super) struct Merge {
     claimed: BTreeMap<Arc<str>, BTreeSet<Folder>>,
     reported: BTreeMap<Arc<str>, Reported>,
     unreadable: Vec<Quarantined>,
+    /// Dubbo's own rules, once they have been read.
+    governance: Option<Governance>,
+    said: Option<Vec<GovernanceRule>>,
     touched: BTreeSet<Arc<str>>,
 }
 
@@ -126,6 +133,17 @@ impl Merge {
         self.folders.insert(folder, contribution);
     }
 
+    /// Replaces Dubbo's own rules.
+    pub(super) fn govern(&mut self, governance: Governance) {
+        let before = self.governance.replace(governance);
+        let same = before
+            .unwrap_or_default()
+            .changes_as(self.governance.get_or_insert_default());
+        if !same {
+            self.touched.extend(self.claimed.keys().cloned());
+        }
+    }
+
     /// The folder does not exist any more.
     pub(super) fn remove(&mut self, folder: &Folder) {
         for key in self.folders.remove(folder).unwrap_or_default().services.into_keys() {
@@ -150,12 +168,21 @@ impl Merge {
                 continue;
             };
             let contributions = || folders.iter().filter_map(|folder| self.folders.get(folder));
+            let claims = contributions().filter_map(|folder| folder.services.get(&name));
+            let mut instances = joined(claims.flatten());
+            if let Some(governance) = &self.governance {
+                let mut applications = folders.iter().filter_map(|folder| match folder {
+                    Folder::Application(name) => Some(name.as_str()),
+                    Folder::Interface(_) => None,
+                });
+                // A provider that does not say whose it is is its application's, if there is one only.
+                let application = applications.next().filter(|_| applications.next().is_none());
+                for instance in &mut instances {
+                    governance.apply(&name, application, instance);
+                }
+            }
             let now = Reported {
-                instances: joined(
-                    contributions()
-                        .filter_map(|folder| folder.services.get(&name))
-                        .flatten(),
-                ),
+                instances,
                 quarantined: contributions()
                     .filter_map(|c| c.quarantined.get(&name))
                     .flatten()
@@ -177,10 +204,18 @@ impl Merge {
             });
             self.reported.insert(name, now);
         }
-        let unreadable: Vec<Quarantined> = self.folders.values().flat_map(|c| &c.unreadable).cloned().collect();
+        let of_rules = self.governance.iter().flat_map(|governance| &governance.unreadable);
+        let unreadable = self.folders.values().flat_map(|c| &c.unreadable).chain(of_rules);
+        let unreadable: Vec<Quarantined> = unreadable.cloned().collect();
         if unreadable != self.unreadable {
             self.unreadable.clone_from(&unreadable);
             news.push(Knowledge::Unreadable(unreadable));
+        }
+        if let Some(governance) = &self.governance
+            && self.said.as_ref() != Some(&governance.rules)
+        {
+            self.said = Some(governance.rules.clone());
+            news.push(Knowledge::Governance(governance.rules.clone()));
         }
         news
     }

@@ -18,13 +18,18 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _, future::BoxFuture, stream};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
-use zookeeper_client::SessionState;
+use landfall_model::{ServiceId, rules::DubboService};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
+};
+use zookeeper_client::{SessionState, StateWatcher};
 
 use super::{
     Settings,
     application::{self, Application, Document, Node},
     changes::Pending,
+    governance::{self, Found, Governance},
     interface,
     layout::{Layout, Part},
     listing::{Contradiction, Names},
@@ -56,6 +61,8 @@ struct Session<'a> {
     documents: BTreeMap<String, BTreeMap<String, Document>>,
     /// Interface to applications.
     mappings: BTreeMap<String, Vec<String>>,
+    /// Dubbo's own rules.
+    rules: Found,
 }
 
 /// Runs until ZooKeeper fails.
@@ -77,8 +84,11 @@ pub(super) async fn follow(settings: &Settings, reports: &Reports) -> RegistryEr
         nodes: BTreeMap::new(),
         documents: BTreeMap::new(),
         mappings: BTreeMap::new(),
+        rules: Found::default(),
     };
     let mut states = reader.states();
+    // From before the first look on, so that nothing is asked for in between.
+    let mut wanted = reports.definitions().changes();
     let (mut losses, mut again) = (0, false);
     loop {
         let watched = if again { reader.watch_roots().await } else { Ok(()) };
@@ -89,7 +99,7 @@ pub(super) async fn follow(settings: &Settings, reports: &Reports) -> RegistryEr
         let fault = match listed {
             Ok(()) => {
                 losses = 0;
-                session.live(&mut states).await
+                session.live(&mut states, &mut wanted).await
             }
             Err(fault) => fault,
         };
@@ -128,11 +138,12 @@ impl Session<'_> {
         self.providers.clear();
         self.nodes.clear();
         self.documents.clear();
+        self.rules = Found::default();
         let known = self.merge.folders().map(|folder| match folder {
             Folder::Interface(name) => Part::Interface(name.clone()),
             Folder::Application(name) => Part::Application(name.clone()),
         });
-        let mut parts: BTreeSet<Part> = known.chain([Part::Roots]).collect();
+        let mut parts: BTreeSet<Part> = known.chain([Part::Roots, Part::Rules]).collect();
         parts.extend(self.mappings.keys().cloned().map(Part::Mapping));
         self.refresh(Pending {
             parts,
@@ -141,11 +152,11 @@ impl Session<'_> {
         .await?;
         self.reader.caught_up();
         self.reports.send(Knowledge::CaughtUp).await;
-        Ok(())
+        self.definitions(|_| true).await
     }
 
     /// Reads what changes until the connection does.
-    async fn live(&mut self, states: &mut zookeeper_client::StateWatcher) -> Fault {
+    async fn live(&mut self, states: &mut StateWatcher, wanted: &mut watch::Receiver<BTreeSet<ServiceId>>) -> Fault {
         let changes = self.reader.changes();
         let mut pulse = interval_at(Instant::now() + PULSE, PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -164,6 +175,11 @@ impl Session<'_> {
                         return fault;
                     }
                 }
+                Ok(()) = wanted.changed() => {
+                    if let Err(fault) = self.definitions(|_| true).await {
+                        return fault;
+                    }
+                }
                 _ = pulse.tick() => match self.reader.stat(&self.layout.root).await {
                     Ok(_) => self.reports.send(Knowledge::Confirmed).await,
                     Err(fault) => return fault,
@@ -178,12 +194,17 @@ impl Session<'_> {
             self.roots(&mut parts).await?;
         }
         let (mut interfaces, mut applications, mut mappings) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut defined = BTreeSet::new();
+        let (mut rules, mut governed) = (false, BTreeSet::new());
         for part in parts {
             match part {
                 Part::Roots => {}
+                Part::Rules => rules = true,
+                Part::InterfaceRules(name) => drop(governed.insert(name)),
                 Part::Interface(name) => drop(interfaces.insert(name)),
                 Part::Application(name) => drop(applications.insert(name)),
                 Part::Mapping(name) => drop(mappings.insert(name)),
+                Part::Definition(name) => drop(defined.insert(name)),
                 Part::Document(application, revision) => {
                     if let Some(documents) = self.documents.get_mut(&application) {
                         documents.remove(&revision);
@@ -192,12 +213,45 @@ impl Session<'_> {
                 }
             }
         }
+        let unread = |name: &&String| !self.rules.folders.contains_key(*name);
+        governed.extend(interfaces.iter().filter(unread).cloned());
         self.interfaces(interfaces, &paths).await?;
         // Applications name the interfaces they are mapped to, so the mapping comes first.
         applications.extend(self.mapped(mappings).await?);
         self.applications(applications, &paths).await?;
+        self.rules(rules, governed).await?;
         for knowledge in self.merge.drain() {
             self.reports.send(knowledge).await;
+        }
+        if defined.is_empty() {
+            return Ok(());
+        }
+        self.definitions(|service| defined.contains(&service.interface)).await
+    }
+
+    /// Reads the service definitions that are asked for, of these services. Of those of several applications the newest counts.
+    async fn definitions(&self, of: impl Fn(&DubboService) -> bool) -> Result<(), Fault> {
+        let desk = self.reports.definitions();
+        for key in desk.wanted() {
+            let service = DubboService::of_name(&key);
+            if !of(&service) {
+                continue;
+            }
+            let Some(folder) = self.layout.definitions(&service) else {
+                continue;
+            };
+            let applications = self.reader.children(&folder).await?;
+            let mut newest: Option<(Vec<u8>, Option<SystemTime>)> = None;
+            for application in applications.iter().flat_map(|names| names.iter()) {
+                let Some(found) = self.reader.data(&format!("{folder}/{application}")).await? else {
+                    continue;
+                };
+                if newest.as_ref().is_none_or(|known| found.1 > known.1) {
+                    newest = Some(found);
+                }
+            }
+            let text = newest.and_then(|(data, _)| String::from_utf8(data).ok());
+            desk.tell(&key, text.as_deref());
         }
         Ok(())
     }
@@ -296,6 +350,50 @@ impl Session<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Reads Dubbo's own rules: those of `config/dubbo` if asked for, and those of these interfaces. What may not be
+    /// read is told and no reason to end the session: providers are known without it.
+    async fn rules(&mut self, in_config: bool, interfaces: BTreeSet<String>) -> Result<(), Fault> {
+        if !in_config && interfaces.is_empty() {
+            return Ok(());
+        }
+        let (reader, layout) = (self.reader, self.layout);
+        if in_config {
+            let read = |child: Arc<str>, path: String| {
+                async move {
+                    match governance::is_rule(&child) {
+                        true => Ok(reader.data(&path).await?.map(|(data, _)| data)),
+                        false => Ok(Some(Vec::new())),
+                    }
+                }
+                .boxed()
+            };
+            let found = read_folder(reader, &layout.rules(), |_| true, read).await;
+            let place = "config/dubbo".to_owned();
+            self.rules.nodes = permitted(found, place, &mut self.rules.denied)?.unwrap_or_default();
+        }
+        let reads = interfaces.into_iter().map(|name| async move {
+            let [configurators, routers] = layout.interface_rules(&name);
+            let found = futures_util::join!(reader.children(&configurators), reader.children(&routers));
+            (name, found)
+        });
+        let mut reads = stream::iter(reads).buffer_unordered(FOLDERS);
+        while let Some((name, (configurators, routers))) = reads.next().await {
+            let mut all = BTreeSet::new();
+            for (found, category) in [(configurators, "configurators"), (routers, "routers")] {
+                let names = permitted(found, format!("{name}/{category}"), &mut self.rules.denied)?;
+                all.extend(names.iter().flat_map(|names| names.iter().cloned()));
+            }
+            self.rules.folders.insert(name, all);
+        }
+        drop(reads);
+        let there = |name: &str| self.merge.folder(&Folder::Interface(name.to_owned())).is_some();
+        self.rules
+            .folders
+            .retain(|name, rules| !rules.is_empty() || there(name));
+        self.merge.govern(Governance::new(&self.rules));
         Ok(())
     }
 
@@ -399,6 +497,22 @@ impl Session<'_> {
             documents.insert(revision, document);
         }
         Ok(documents)
+    }
+}
+
+/// What was found; nothing, and a note of it, if it may not be read.
+fn permitted<T>(
+    found: Result<Option<T>, Fault>,
+    place: String,
+    denied: &mut BTreeMap<String, String>,
+) -> Result<Option<T>, Fault> {
+    denied.remove(&place);
+    match found {
+        Err(Fault::Ended(RegistryError::Denied { what, .. })) => {
+            denied.insert(place, what);
+            Ok(None)
+        }
+        found => found,
     }
 }
 

@@ -2,5 +2,6 @@
 
 mod folders;
 mod follow;
+mod governance;
 mod lies;
 mod server;

@@ -17,6 +17,7 @@
 //! | *origin* | the registry and the id under which a record was found there |
 //! | *world* | everything the registries say, with its age: [`World`] |
 //! | *rules* | everything the configuration says about traffic: [`Rules`] |
+//! | *governance* | rules for calls that operators keep in a registry itself: Dubbo's configurators and routers |
 //! | *snapshot* | one immutable version of both, resolved: [`Snapshot`] |
 //! | *cluster* | the endpoints one backend reference stands for, with their policy |
 //! | *endpoint* | an instance as the data path sees it: an address that may get traffic |

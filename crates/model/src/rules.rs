@@ -1,7 +1,8 @@
 //! Everything the configuration says about traffic, checked and free of file syntax.
 //!
 //! Made by `config` from documents in the Gateway API's vocabulary; names here are theirs.
-//! [`route`] holds matches and filters of HTTP, [`dubbo`] those of Dubbo, [`policy`] what a cluster does.
+//! [`route`] holds matches and filters of HTTP, [`dubbo`] those of Dubbo, [`transcoding`] what leads from one to the other,
+//! [`policy`] what a cluster does.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -13,11 +14,13 @@ pub mod dubbo;
 pub mod host;
 pub mod policy;
 pub mod route;
+pub mod transcoding;
 
 pub use dubbo::*;
 pub use host::HostPattern;
 pub use policy::*;
 pub use route::*;
+pub use transcoding::*;
 
 /// One version of the configuration's traffic rules.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     Origin, Protocol, ServiceId,
-    rules::{BackendRef, DubboRoute, Family, HttpRoute, Listener, TrafficPolicy},
+    rules::{BackendRef, DubboRoute, DubboService, Family, HttpRoute, Listener, TrafficPolicy},
 };
 
 /// Services and rules, resolved into clusters. Unchanged parts are shared with the version before.
@@ -31,6 +31,9 @@ pub struct Snapshot {
     /// By id; every cluster that a reference stands for.
     #[serde(skip)]
     pub clusters: BTreeMap<ClusterId, Arc<Cluster>>,
+    /// Service definitions of Dubbo, as providers wrote them, by DubboTranscoding and the cluster that it calls.
+    #[serde(skip)]
+    pub definitions: BTreeMap<(Arc<str>, ClusterId), Arc<str>>,
 }
 
 /// What a backend reference stands for.
@@ -104,6 +107,11 @@ pub struct Endpoint {
     pub weight: u32,
     /// Availability zone, if known.
     pub zone: Option<Arc<str>>,
+    /// The tag of the Dubbo calls that it is for (`dubbo.tag` of the provider); `None` takes those without one. Endpoints
+    /// that speak anything else have none.
+    pub tag: Option<Arc<str>>,
+    /// What a Dubbo provider says it exports: a call must name the same version and group. `None` if it does not say it.
+    pub exported: Option<Arc<DubboService>>,
     /// Where this endpoint came from.
     pub origin: Origin,
     /// When the instance changed: the start of the delay that is measured to the data path.

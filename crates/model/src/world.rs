@@ -55,6 +55,8 @@ pub struct RegistryView {
     pub holds: Vec<Hold>,
     /// Records that could not be understood.
     pub quarantined: Vec<Quarantined>,
+    /// The rules for calls that it keeps itself (Dubbo's).
+    pub governance: Vec<GovernanceRule>,
 }
 
 impl RegistryView {
@@ -143,6 +145,35 @@ pub struct Hold {
     pub since: SystemTime,
     /// When it takes effect if the registry keeps saying so.
     pub until: SystemTime,
+}
+
+/// The key of an instance's metadata that says which governance rules changed it, and how.
+pub const CONFIGURED_BY: &str = "dubbo.configured-by";
+
+/// A rule for calls that operators keep in the registry itself: Dubbo's configurators and routers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GovernanceRule {
+    /// Where it stands, below the registry's root and without what may be secret.
+    pub place: Arc<str>,
+    /// `configurator`, `condition`, `tag`, `script`, `affinity`, `mesh`.
+    pub kind: &'static str,
+    /// Whether Landfall does what it says.
+    pub honoured: Honoured,
+    /// What of it is not honoured, and why.
+    pub notes: Vec<String>,
+}
+
+/// How much of a governance rule is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Honoured {
+    /// All of it.
+    Yes,
+    /// Some of it; the notes name the rest.
+    Partly,
+    /// Nothing of it.
+    No,
 }
 
 /// A record that could not be understood; its siblings live.

@@ -35,6 +35,7 @@ pub(in crate::facade) fn registry(name: &str, kind: &'static str, instances: &[(
         services: services.collect(),
         holds: Vec::new(),
         quarantined: Vec::new(),
+        governance: Vec::new(),
         name,
     }
 }

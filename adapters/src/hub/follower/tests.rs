@@ -51,6 +51,7 @@ async fn stage() -> Stage {
         probe: Arc::new(TcpProbe),
         world: world.clone(),
         figures: metrics.of(&name),
+        definitions: Default::default(),
         start: Instant::now(),
     };
     let handle = follower.start().await;

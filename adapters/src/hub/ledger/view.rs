@@ -31,6 +31,7 @@ impl Ledger {
             services: self.views.clone(),
             holds: self.holds(now),
             quarantined: self.unreadable.iter().chain(quarantined).cloned().collect(),
+            governance: self.governance.clone(),
         };
         Some(Published {
             view: Arc::new(view),

@@ -35,7 +35,12 @@ const MAX_NAME: usize = 16 << 10;
 /// Bytes of a name of Java's, a group, a version.
 pub(super) const MAX_PLAIN: usize = 255;
 /// What our own follower adds to what it reads.
-pub(super) const ADDED: [&str; 3] = ["dubbo.level", "dubbo.interfaces", "dubbo.metadata.document"];
+pub(super) const ADDED: [&str; 4] = [
+    "dubbo.level",
+    "dubbo.interfaces",
+    "dubbo.metadata.document",
+    landfall_model::world::CONFIGURED_BY,
+];
 /// Without these nobody can call it.
 pub(in crate::publish) const ESSENTIAL: [&str; 8] = [
     "interface",

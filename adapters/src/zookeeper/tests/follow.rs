@@ -56,6 +56,16 @@ impl Followed {
         }
     }
 
+    /// The next report of this kind; others are passed over.
+    pub(super) async fn next<T>(&mut self, wanted: impl Fn(Knowledge) -> Option<T>) -> T {
+        loop {
+            let knowledge = timeout(DEADLINE, self.inbox.recv()).await.expect("a report in time");
+            if let Some(found) = wanted(knowledge.expect("a session")) {
+                return found;
+            }
+        }
+    }
+
     /// What is said until the session ends.
     pub(super) async fn said(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -72,7 +82,7 @@ impl Followed {
 
 fn line_of(knowledge: Knowledge) -> Option<String> {
     Some(match knowledge {
-        Knowledge::Confirmed => return None,
+        Knowledge::Confirmed | Knowledge::Governance(_) => return None,
         Knowledge::CaughtUp => "caught up".to_owned(),
         Knowledge::Gone { name } => format!("{name} gone"),
         Knowledge::Unreadable(records) => format!("{} unreadable", records.len()),

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{HostPattern, ListenerId};
+use super::{HostPattern, ListenerId, Transcoding};
 
 /// An HTTPRoute after its checks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -108,6 +108,9 @@ pub enum Filter {
     Redirect(Redirect),
     /// RequestMirror: a copy whose answer is ignored.
     Mirror(Mirror),
+    /// ExtensionRef to a DubboTranscoding: the request becomes a call of a Dubbo service, and its result JSON. Of a rule
+    /// alone, whose backends then are of the family Dubbo.
+    Transcode(Arc<Transcoding>),
 }
 
 /// Header changes; names in lower case, each at most once over the three lists.
