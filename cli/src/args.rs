@@ -145,6 +145,7 @@ pub enum ValidateOutput {
 
 /// `landfall explain`
 #[derive(Debug, Args)]
+#[command(override_usage = "landfall explain [OPTIONS] [METHOD] URL")]
 pub struct ExplainArgs {
     /// Explain this configuration, with its registries as they are now. Without it a running Landfall is asked.
     #[arg(long, value_name = "PATH")]
@@ -160,16 +161,30 @@ pub struct ExplainArgs {
     /// Longest wait for the registries, in seconds, with --config.
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     pub wait: u64,
-    /// The request's method.
-    pub method: String,
-    /// The request's URL, such as `http://shop.example/orders/1`.
-    pub url: String,
+    /// The request's method, GET unless given, and its URL, such as `http://shop.example/orders/1`. A call of Dubbo's is a URL
+    /// alone: `dubbo://gateway:20880/org.example.Greeter?version=1.0.0&method=hello&attachment.user=7`.
+    #[arg(value_name = "[METHOD] URL", required = true, num_args = 1..=2)]
+    pub asked: Vec<String>,
     /// A header, `Name: value`. May be repeated.
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     pub headers: Vec<String>,
+    /// An argument of a Dubbo call as text, such as `Ann`, `42` or `true`. May be repeated, in the order of the parameters.
+    #[arg(long = "argument", value_name = "TEXT", allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
     /// How it is printed.
     #[arg(short, long, default_value = "text")]
     pub output: Output,
+}
+
+impl ExplainArgs {
+    /// Method and URL, if there are no more words than that.
+    pub fn method_and_url(&self) -> Option<(&str, &str)> {
+        match &self.asked[..] {
+            [url] => Some(("GET", url)),
+            [method, url] => Some((method, url)),
+            _ => None,
+        }
+    }
 }
 
 /// `landfall get`
@@ -205,6 +220,8 @@ pub enum Listing {
     Listeners,
     /// Where clients are answered in registries' own protocols, by whom and how often.
     Facades,
+    /// Rules for calls that operators keep in a registry itself (Dubbo's), and how far each is honoured.
+    Governance,
     /// Names that several registries claim, and records that are not written because their name is taken.
     Conflicts,
     /// The configuration in force, and the last one refused.
@@ -321,6 +338,29 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn explain_takes_a_url_with_or_without_method_wherever_options_stand() {
+        let asked = |words: &[&str]| {
+            let words = ["landfall", "explain"].iter().chain(words);
+            match Cli::try_parse_from(words).map(|cli| cli.command) {
+                Ok(Command::Explain(args)) => args
+                    .method_and_url()
+                    .map(|(method, url)| format!("{method} {url} {:?}", args.arguments)),
+                _ => None,
+            }
+        };
+        assert_eq!(asked(&["PUT", "http://a/"]).unwrap(), "PUT http://a/ []");
+        assert_eq!(asked(&["PUT", "-H", "x: y", "http://a/"]).unwrap(), "PUT http://a/ []");
+        assert_eq!(asked(&["http://a/", "-H", "x: y"]).unwrap(), "GET http://a/ []");
+        assert_eq!(
+            asked(&["--argument", "-1", "dubbo://a/b.C", "--argument", "x"]).unwrap(),
+            "GET dubbo://a/b.C [\"-1\", \"x\"]"
+        );
+        for wrong in [&[][..], &["a", "b", "c"], &["a", "-H", "x: y", "b", "-H", "x: y", "c"]] {
+            assert_eq!(asked(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

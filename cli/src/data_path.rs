@@ -53,6 +53,10 @@ impl DataPath for EngineDataPath {
         self.0.render_metrics(out);
     }
 
+    fn openapi(&self) -> String {
+        self.0.runtime().openapi()
+    }
+
     fn explain(&self, question: &Question) -> Result<Value, String> {
         let request = ExplainRequest {
             method: question.method.clone(),

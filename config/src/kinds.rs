@@ -12,6 +12,7 @@ use crate::shape::{Shape, compile};
 
 pub mod certificate;
 pub mod dubbo_route;
+pub mod dubbo_transcoding;
 pub mod facade;
 pub mod filter;
 pub mod gateway;
@@ -35,6 +36,7 @@ pub(crate) enum Kind {
     Gateway,
     HttpRoute,
     DubboRoute,
+    DubboTranscoding,
     MeshService,
     ServicePolicy,
     Certificate,
@@ -48,11 +50,12 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All, in the order of the schema.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Registry,
         Self::Gateway,
         Self::HttpRoute,
         Self::DubboRoute,
+        Self::DubboTranscoding,
         Self::MeshService,
         Self::ServicePolicy,
         Self::Certificate,
@@ -69,6 +72,7 @@ impl Kind {
             Self::Gateway => "Gateway",
             Self::HttpRoute => "HTTPRoute",
             Self::DubboRoute => "DubboRoute",
+            Self::DubboTranscoding => "DubboTranscoding",
             Self::MeshService => "MeshService",
             Self::ServicePolicy => "ServicePolicy",
             Self::Certificate => "Certificate",
@@ -84,6 +88,7 @@ impl Kind {
         match self {
             Self::Registry
             | Self::DubboRoute
+            | Self::DubboTranscoding
             | Self::MeshService
             | Self::ServicePolicy
             | Self::Certificate
@@ -108,6 +113,7 @@ impl Kind {
             Self::Gateway => (schema_of::<gateway::GatewaySpec>(), true),
             Self::HttpRoute => (schema_of::<http_route::HttpRouteSpec>(), true),
             Self::DubboRoute => (schema_of::<dubbo_route::DubboRouteSpec>(), true),
+            Self::DubboTranscoding => (schema_of::<dubbo_transcoding::DubboTranscodingSpec>(), true),
             Self::MeshService => (schema_of::<mesh_service::MeshServiceSpec>(), true),
             Self::ServicePolicy => (schema_of::<service_policy::ServicePolicySpec>(), true),
             Self::Certificate => (schema_of::<certificate::CertificateSpec>(), true),

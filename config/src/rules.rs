@@ -4,6 +4,7 @@
 //! documents ─▶ names (what exists) ─┬▶ registries
 //!                                   ├▶ gateways ─▶ listeners ─┐
 //!                                   ├▶ routes  ◀── attach ◀───┘
+//!                                   ├▶ transcodings ─▶ routes
 //!                                   ├▶ mesh services
 //!                                   ├▶ facades
 //!                                   ├▶ policies
@@ -29,6 +30,7 @@ mod routes;
 mod services;
 mod syncs;
 mod time;
+mod transcodings;
 
 use landfall_model::Rules;
 
@@ -59,7 +61,8 @@ pub(crate) struct Translated {
 
 /// Checks everything and translates what is sound.
 pub(crate) fn translate(documents: &[Document], report: &mut Report) -> Translated {
-    let names = names::Names::collect(documents, report);
+    let mut names = names::Names::collect(documents, report);
+    names.transcoded = transcodings::translate(documents, report);
     let (registries, precedence) = registries::translate(documents, report);
     let facades = facades::translate(documents, &registries, &names, report);
     let certificates = certificates::translate(documents, report);

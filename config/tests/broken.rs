@@ -20,7 +20,7 @@ fn the_good_configuration_is_taken_without_a_warning() {
     let config = load_text("landfall.yaml", Path::new(""), broken::BASE).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(config.warnings, []);
     assert_eq!(config.registries.len(), 6);
-    assert_eq!(config.rules.routes.len(), 1);
+    assert_eq!(config.rules.routes.len(), 2);
     assert_eq!(config.syncs.len(), 2);
 }
 

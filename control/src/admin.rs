@@ -16,9 +16,11 @@ mod conflicts;
 mod endpoints;
 mod explain;
 mod facades;
+mod governance;
 mod guard;
 mod health;
 mod listeners;
+mod openapi;
 mod registries;
 mod routes;
 mod services;
@@ -112,7 +114,7 @@ impl AdminServer {
 }
 
 /// Pages and what each is for, shown where somebody asks for one that is not there.
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 18] = [
     "/healthz",
     "/readyz",
     "/metrics",
@@ -122,6 +124,7 @@ const PAGES: [&str; 16] = [
     "/api/v1/routes",
     "/api/v1/listeners",
     "/api/v1/facades",
+    "/api/v1/governance",
     "/api/v1/config",
     "/api/v1/conflicts",
     "/api/v1/sync",
@@ -129,6 +132,7 @@ const PAGES: [&str; 16] = [
     "/api/v1/sync/apply",
     "/api/v1/why",
     "/api/v1/explain",
+    "/api/v1/openapi.json",
 ];
 
 fn router(sources: Sources, address: SocketAddr) -> Router {
@@ -143,6 +147,7 @@ fn router(sources: Sources, address: SocketAddr) -> Router {
         .route("/api/v1/routes", get(routes::list))
         .route("/api/v1/listeners", get(listeners::list))
         .route("/api/v1/facades", get(facades::list))
+        .route("/api/v1/governance", get(governance::list))
         .route("/api/v1/config", get(config::show))
         .route("/api/v1/conflicts", get(conflicts::list))
         .route("/api/v1/sync", get(sync::show))
@@ -150,6 +155,7 @@ fn router(sources: Sources, address: SocketAddr) -> Router {
         .route("/api/v1/sync/apply", post(sync::apply))
         .route("/api/v1/why", get(why::show))
         .route("/api/v1/explain", get(explain::show))
+        .route("/api/v1/openapi.json", get(openapi::show))
         .fallback(|uri: Uri| async move {
             let error = format!("there is no page {}", uri.path());
             Refusal::not_found(error, format!("ask for one of {}", PAGES.join(" ")))

@@ -27,9 +27,10 @@ use std::{
     sync::Arc,
 };
 
+use landfall_adapters::definitions::Known;
 use landfall_model::{
     Cluster, ClusterId, Host, Rules, ServiceId, Snapshot, World,
-    rules::{BackendRef, DubboRoute, Filter, HttpRoute, MeshMember, RouteRule},
+    rules::{BackendRef, DubboFilter, DubboRoute, DubboRule, Filter, HttpRoute, MeshMember, RouteRule},
     snapshot::{ClusterTarget, Resolution},
 };
 
@@ -47,6 +48,8 @@ pub struct Inputs<'a> {
     pub names: &'a Names,
     /// Referenced services that this process has met before: without instances they are empty (503), not missing (500).
     pub seen: &'a BTreeSet<ServiceId>,
+    /// Service definitions of Dubbo, as far as they are known.
+    pub definitions: &'a Known,
     /// The snapshot to share unchanged parts with.
     pub previous: Option<&'a Arc<Snapshot>>,
 }
@@ -60,6 +63,8 @@ pub struct Composed {
     pub warnings: Vec<Warning>,
     /// Host names that must be looked up for the services in use.
     pub names: BTreeSet<Arc<str>>,
+    /// Services of Dubbo whose definitions are needed.
+    pub undefined: BTreeSet<ServiceId>,
     /// To be passed in the next time.
     pub seen: BTreeSet<ServiceId>,
 }
@@ -105,6 +110,7 @@ pub fn compose(inputs: Inputs<'_>) -> Composed {
         backends.insert(wanted.clone(), resolution);
     }
 
+    let (definitions, undefined) = definitions(&inputs, &backends);
     let snapshot = Snapshot {
         version: previous.map_or(1, |p| p.version + 1),
         rules_version: rules.version,
@@ -115,6 +121,7 @@ pub fn compose(inputs: Inputs<'_>) -> Composed {
         }),
         backends,
         clusters,
+        definitions,
     };
     let snapshot = match previous {
         Some(previous) if same(previous, &snapshot) => previous.clone(),
@@ -124,8 +131,41 @@ pub fn compose(inputs: Inputs<'_>) -> Composed {
         snapshot,
         warnings: warnings.into_iter().collect(),
         names,
+        undefined,
         seen,
     }
+}
+
+/// By DubboTranscoding and cluster.
+type OfClusters = BTreeMap<(Arc<str>, ClusterId), Arc<str>>;
+
+/// The definitions of the services that are called with JSON, and those that are needed for it. The members of a MeshService
+/// are to be alike: the first one's definition is taken.
+fn definitions(inputs: &Inputs<'_>, backends: &BTreeMap<BackendRef, Resolution>) -> (OfClusters, BTreeSet<ServiceId>) {
+    let (mut found, mut needed) = (BTreeMap::new(), BTreeSet::new());
+    for rule in inputs.rules.routes.iter().flat_map(|route| &route.rules) {
+        let transcoding = rule.filters.iter().find_map(|filter| match filter {
+            Filter::Transcode(transcoding) if transcoding.types.definition.is_none() => Some(transcoding),
+            _ => None,
+        });
+        let Some(transcoding) = transcoding else { continue };
+        for share in &rule.backends {
+            let Some(Resolution::Cluster(id)) = backends.get(&share.backend) else {
+                continue;
+            };
+            for member in members(inputs.world, inputs.rules, &id.target) {
+                let key = transcoding.service(&member.service.name).to_string();
+                let service = ServiceId::new(member.service.registry, key);
+                if let Some(text) = inputs.definitions.get(&service) {
+                    found
+                        .entry((transcoding.name.clone(), id.clone()))
+                        .or_insert_with(|| text.clone());
+                }
+                needed.insert(service);
+            }
+        }
+    }
+    (found, needed)
 }
 
 /// Every backend that a rule may send calls or copies to.
@@ -152,8 +192,16 @@ pub fn rule_references(rule: &RouteRule) -> impl Iterator<Item = &BackendRef> {
 
 /// Every backend of a route of Dubbo's calls.
 pub fn dubbo_references(route: &DubboRoute) -> impl Iterator<Item = &BackendRef> {
-    let backends = route.rules.iter().flat_map(|rule| &rule.backends);
-    backends.map(|share| &share.backend)
+    route.rules.iter().flat_map(dubbo_rule_references)
+}
+
+/// The same for one rule: its backends, then the mirrors among its filters.
+pub fn dubbo_rule_references(rule: &DubboRule) -> impl Iterator<Item = &BackendRef> {
+    let mirrors = rule.filters.iter().filter_map(|filter| match filter {
+        DubboFilter::Mirror(mirror) => Some(&mirror.backend),
+        DubboFilter::Fault(_) => None,
+    });
+    rule.backends.iter().map(|b| &b.backend).chain(mirrors)
 }
 
 /// The services a cluster is made from, in document order, under the names the registries use.
@@ -203,6 +251,7 @@ fn same(old: &Snapshot, new: &Snapshot) -> bool {
         && same_parts(&old.routes, &new.routes)
         && same_parts(&old.dubbo_routes, &new.dubbo_routes)
         && old.backends == new.backends
+        && old.definitions == new.definitions
         && old.clusters.len() == new.clusters.len()
         && old
             .clusters

@@ -25,7 +25,10 @@ use std::{
     },
 };
 
-use landfall_adapters::hub::Hub;
+use landfall_adapters::{
+    definitions::{Definitions, Known},
+    hub::Hub,
+};
 use landfall_config::{Config, ConfigState, RegistryConfig};
 use landfall_model::{Rules, ServiceId, Snapshot, World};
 use tokio::{sync::watch, task::AbortHandle};
@@ -84,6 +87,8 @@ pub struct Composition {
     pub config: Arc<Config>,
     /// What host names stood for.
     pub names: Names,
+    /// Service definitions of Dubbo that are known.
+    pub definitions: Known,
     /// Names that services in use have.
     pub wanted: BTreeSet<Arc<str>>,
     /// Referenced services met so far.
@@ -107,6 +112,7 @@ impl Composition {
             rules: self.rules(),
             names: &self.names,
             seen: &self.seen,
+            definitions: &self.definitions,
             previous: Some(&self.snapshot),
         }
     }
@@ -123,7 +129,7 @@ impl Control {
         } = options;
         let registries = config.borrow_and_update().current.registries.clone();
         set_registries(&hub, &registries).await;
-        let mut control = Self::join(config.clone(), hub.world(), look_up);
+        let mut control = Self::join(config.clone(), hub.world(), look_up, hub.definitions().clone());
         let task = tokio::spawn(follow_registries(
             config,
             hub,
@@ -141,6 +147,7 @@ impl Control {
         mut config: watch::Receiver<ConfigState>,
         mut world: watch::Receiver<Arc<World>>,
         look_up: LookUp,
+        definitions: Definitions,
     ) -> Self {
         let (wants, wanted) = watch::channel(BTreeSet::new());
         let (names_sender, mut names) = watch::channel(Names::new());
@@ -149,6 +156,7 @@ impl Control {
             world: Arc::default(),
             config: config.borrow().current.clone(),
             names: Names::new(),
+            definitions: Known::new(),
             wanted: BTreeSet::new(),
             seen: BTreeSet::new(),
             snapshot: Arc::default(),
@@ -161,11 +169,13 @@ impl Control {
             snapshots: snapshot_sender,
             compositions: composition_sender,
             metrics: metrics.clone(),
+            definitions: definitions.clone(),
         };
+        let mut known = definitions.known();
         let shown = config.clone();
-        composer.round(&mut config, &mut world, &mut names);
+        composer.round(&mut config, &mut world, &mut names, &mut known);
         let resolver = tokio::spawn(resolve::run(look_up, wanted, names_sender));
-        let joiner = tokio::spawn(composer.run(config, world, names));
+        let joiner = tokio::spawn(composer.run(config, world, names, known));
         Self {
             inner: Arc::new(Inner {
                 config: shown,

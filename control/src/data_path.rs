@@ -23,6 +23,9 @@ pub trait DataPath: Send + Sync + 'static {
     /// Appends its metrics in Prometheus' text format.
     fn render_metrics(&self, out: &mut String);
 
+    /// The OpenAPI document, in JSON, of the methods of Dubbo's services that can be called with it.
+    fn openapi(&self) -> String;
+
     /// What would become of a call: route, filters, endpoints, and why. The text says what is wrong with the question.
     fn explain(&self, question: &Question) -> Result<serde_json::Value, String>;
 }

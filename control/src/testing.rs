@@ -59,6 +59,7 @@ pub struct Stage {
     pub world: World,
     pub rules: Rules,
     pub names: Names,
+    pub definitions: landfall_adapters::definitions::Known,
 }
 
 impl Stage {
@@ -79,6 +80,7 @@ impl Stage {
                 services: BTreeMap::new(),
                 holds: Vec::new(),
                 quarantined: Vec::new(),
+                governance: Vec::new(),
             };
             stage.world.registries.insert(registry(name), Arc::new(view));
         }
@@ -218,6 +220,8 @@ impl Stage {
         let rules = references.iter().map(|text| DubboRule {
             name: None,
             matches: vec![DubboMatch::default()],
+            filters: Vec::new(),
+            refuse: Vec::new(),
             backends: vec![Backend {
                 backend: BackendRef {
                     family: Family::Dubbo,
@@ -280,6 +284,7 @@ impl Stage {
             rules: &self.rules,
             names: &self.names,
             seen,
+            definitions: &self.definitions,
             previous: previous.map(|p| &p.snapshot),
         }
     }

@@ -1,4 +1,4 @@
-//! `landfall explain METHOD URL`: which route, filters and endpoints a call would meet, and why not others.
+//! `landfall explain [METHOD] URL`: which route, filters and endpoints a call would meet, and why not others.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,9 +19,14 @@ use crate::{
 
 /// From a configuration, or from a running Landfall.
 pub async fn explain(args: ExplainArgs) -> Result<(), Failure> {
+    let (method, url) = args.method_and_url().ok_or_else(|| {
+        let what = "only a method and a URL are explained: write `landfall explain GET http://localhost:8080/`";
+        Failure::Usage(what.to_owned())
+    })?;
+    let url = with_arguments(url, &args.arguments)?;
     let answer = match &args.config {
         None => {
-            let mut query = vec![("method", args.method.as_str()), ("url", args.url.as_str())];
+            let mut query = vec![("method", method), ("url", url.as_str())];
             query.extend(args.headers.iter().map(|header| ("header", header.as_str())));
             admin::ask(args.admin, "/api/v1/explain", &query).await?
         }
@@ -30,8 +35,8 @@ pub async fn explain(args: ExplainArgs) -> Result<(), Failure> {
             let snapshot = look.control.snapshots().borrow().clone();
             let runtime = Runtime::compile(snapshot, None, &Arc::<Metrics>::default());
             let request = ExplainRequest {
-                method: args.method.to_ascii_uppercase(),
-                url: args.url.clone(),
+                method: method.to_ascii_uppercase(),
+                url,
                 headers: args.headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
             };
             let explanation = explain_call(&runtime, &request).map_err(|error| Failure::Usage(chain(&error)))?;
@@ -48,6 +53,27 @@ pub async fn explain(args: ExplainArgs) -> Result<(), Failure> {
     } else {
         Err(Failure::No("no endpoint would get this call".to_owned()))
     }
+}
+
+/// The URL with the arguments of a Dubbo call in its query.
+fn with_arguments(url: &str, arguments: &[String]) -> Result<String, Failure> {
+    if !arguments.is_empty() && !url.starts_with("dubbo:") {
+        let what = "--argument belongs to a call of Dubbo: write a URL such as `dubbo://host:20880/org.example.Greeter?method=hello`";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    let mut url = url.to_owned();
+    for (index, argument) in arguments.iter().enumerate() {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url += &format!("argument.{index}=");
+        for byte in argument.bytes() {
+            if byte.is_ascii_alphanumeric() {
+                url.push(char::from(byte));
+            } else {
+                url += &format!("%{byte:02x}");
+            }
+        }
+    }
+    Ok(url)
 }
 
 fn header(text: &str) -> Result<(String, String), Failure> {
@@ -123,6 +149,23 @@ fn text(answer: &Value, wide: bool) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn arguments_of_a_dubbo_call_go_into_its_url_whatever_is_in_them() {
+        let arguments = ["Ann & Ünal".to_owned(), "42".to_owned()];
+        let url = with_arguments("dubbo://a/b.C?method=d", &arguments).unwrap();
+        assert_eq!(
+            url,
+            "dubbo://a/b.C?method=d&argument.0=Ann%20%26%20%c3%9cnal&argument.1=42"
+        );
+        let url = with_arguments("dubbo://a/b.C", &arguments[1..]).unwrap();
+        assert_eq!(url, "dubbo://a/b.C?argument.0=42");
+        assert_eq!(with_arguments("http://a/", &[]).unwrap(), "http://a/");
+        assert!(matches!(
+            with_arguments("http://a/", &arguments),
+            Err(Failure::Usage(_))
+        ));
+    }
 
     #[test]
     fn an_answer_of_our_own_is_told_with_its_reason_and_is_no_success() {

@@ -18,6 +18,7 @@ pub async fn get(args: GetArgs) -> Result<(), Failure> {
         Listing::Routes => "routes",
         Listing::Listeners => "listeners",
         Listing::Facades => "facades",
+        Listing::Governance => "governance",
         Listing::Conflicts => "conflicts",
         Listing::Config => "config",
     };
@@ -33,6 +34,7 @@ pub async fn get(args: GetArgs) -> Result<(), Failure> {
             Listing::Routes => routes(&answer),
             Listing::Listeners => listeners(&answer),
             Listing::Facades => facades(&answer, wide),
+            Listing::Governance => governance(&answer),
             Listing::Conflicts => conflicts(&answer),
             Listing::Config => config(&answer),
         },
@@ -236,6 +238,9 @@ fn routes(answer: &Value) -> String {
 }
 
 fn matched(one: &Value) -> String {
+    if one.get("path").is_none() {
+        return dubbo_matched(one);
+    }
     let path = &one["path"];
     let sign = match path["type"].as_str() {
         Some("Exact") => "=",
@@ -252,6 +257,42 @@ fn matched(one: &Value) -> String {
         }
     }
     text
+}
+
+/// `org.example.Greeter version=1.0.0 method~get.* attachment user=a`, of a match of a DubboRoute.
+fn dubbo_matched(one: &Value) -> String {
+    let compared = |condition: &Value| {
+        let sign = if condition["type"] == "RegularExpression" {
+            "~"
+        } else {
+            "="
+        };
+        format!("{sign}{}", cell(&condition["value"]))
+    };
+    let mut parts = Vec::new();
+    for key in ["interface", "group", "version", "method"] {
+        if let Some(condition) = one.get(key) {
+            parts.push(format!("{key}{}", compared(condition)));
+        }
+    }
+    for condition in list(&one["attachments"]) {
+        parts.push(format!(
+            "attachment {}{}",
+            cell(&condition["name"]),
+            compared(condition)
+        ));
+    }
+    let arguments = &one["arguments"];
+    if let Some(count) = arguments.get("count") {
+        parts.push(format!("arguments={}", cell(count)));
+    }
+    for condition in list(&arguments["values"]) {
+        parts.push(format!("argument {}{}", cell(&condition["index"]), compared(condition)));
+    }
+    if parts.is_empty() {
+        return "every call".to_owned();
+    }
+    parts.join(" ")
 }
 
 fn backend(backend: &Value) -> String {
@@ -335,6 +376,17 @@ fn facades(answer: &Value, wide: bool) -> String {
         }
     }
     or_none(&table, "no facades") + &notes
+}
+
+fn governance(answer: &Value) -> String {
+    let mut table = Table::new(&["REGISTRY", "KIND", "PLACE", "HONOURED", "NOTES"]);
+    for rule in list(&answer["rules"]) {
+        let notes = list(&rule["notes"]).map(cell).collect::<Vec<_>>().join("; ");
+        let notes = if notes.is_empty() { "-".to_owned() } else { notes };
+        let [registry, kind, place, honoured] = ["registry", "kind", "place", "honoured"].map(|key| cell(&rule[key]));
+        table.row([registry, kind, place, honoured, notes]);
+    }
+    or_none(&table, "no rules in registries")
 }
 
 fn conflicts(answer: &Value) -> String {
@@ -432,6 +484,22 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("(missing: no such service)"), "{text}");
+    }
+
+    #[test]
+    fn a_dubbo_route_shows_its_conditions_in_its_own_words() {
+        let answer = json!({"routes": [{"kind": "DubboRoute", "id": "default/calls", "attachments": [{"listener": "edge/calls"}],
+            "hostnames": [], "rules": [
+                {"matches": [{"interface": {"type": "Exact", "value": "a.B"}, "method": {"type": "RegularExpression", "value": "get.*"},
+                    "attachments": [{"type": "Exact", "name": "user", "value": "7"}],
+                    "arguments": {"count": 2, "values": [{"type": "Exact", "index": 1, "value": "EUR"}]}}], "backends": []},
+                {"matches": [{}], "backends": []}]}]});
+        let text = routes(&answer);
+        assert!(
+            text.contains("interface=a.B method~get.* attachment user=7 arguments=2 argument 1=EUR"),
+            "{text}"
+        );
+        assert!(text.contains("every call"), "{text}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `landfall why SERVICE [ENDPOINT]`: where each instance came from, and why it gets calls or not.
 
+use landfall_model::world::CONFIGURED_BY;
 use serde_json::Value;
 
 use crate::{
@@ -44,6 +45,9 @@ fn service(service: &Value) -> String {
         );
         if let Some(origin) = instance["copyOf"].as_str() {
             out += &format!("      copy of {origin}\n");
+        }
+        if let Some(by) = instance["metadata"][CONFIGURED_BY].as_str() {
+            out += &format!("      governed: {by}\n");
         }
         for copy in output::list(&instance["copies"]) {
             out += &format!("      written as {}\n", output::cell(copy));

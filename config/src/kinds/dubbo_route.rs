@@ -4,9 +4,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
+    filter::{Fraction, RequestMirror},
     http_route::{ParentRef, Timeouts, ValueMatchType},
     text::{Group, KindName, NamespaceName, QueryValue, SectionName, ServiceName},
 };
+use crate::duration::Duration;
 
 /// Which calls of Dubbo go where.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -24,7 +26,6 @@ pub struct DubboRouteSpec {
 /// Any of the matches, then one backend.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-later" = ["filters"]))]
 pub struct Rule {
     /// Name of the rule, for people; unique in the route.
     pub name: Option<SectionName>,
@@ -32,6 +33,15 @@ pub struct Rule {
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub matches: Vec<Match>,
+    /// What is done to calls besides passing them on.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub filters: Vec<Filter>,
+    /// Calls of the framework's own that are not let through although the rule takes them. Default: none. With any, calls
+    /// whose body cannot be read are not let through either.
+    #[serde(default)]
+    #[schemars(length(max = 3))]
+    pub refuse: Vec<FrameworkCalls>,
     /// Where calls go, by weight.
     #[serde(default)]
     #[schemars(length(max = 16))]
@@ -48,7 +58,6 @@ pub struct Rule {
 /// Conditions that must all hold. A call whose body cannot be read meets none of them.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-later" = ["arguments", "argumentCount"]))]
 pub struct Match {
     /// The Java interface.
     pub interface: Option<TextMatch>,
@@ -62,6 +71,22 @@ pub struct Match {
     #[serde(default)]
     #[schemars(length(max = 16))]
     pub attachments: Vec<AttachmentMatch>,
+    /// What the method is called with; of a generic call the method that will run.
+    #[serde(default)]
+    pub arguments: Arguments,
+}
+
+/// Conditions on arguments that must all hold.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Arguments {
+    /// How many there are. Default: any number.
+    #[schemars(range(max = 255))]
+    pub count: Option<u8>,
+    /// What some of them are.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub values: Vec<ArgumentMatch>,
 }
 
 /// A condition on a text.
@@ -86,6 +111,90 @@ pub struct AttachmentMatch {
     pub name: ServiceName,
     /// What its value is compared with; numbers and truth values as text.
     pub value: QueryValue,
+}
+
+/// A condition on an argument: a text, a number, a truth value or an enum within the first 64 KiB of the arguments. Any
+/// other argument meets none.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArgumentMatch {
+    /// Which argument, from 0.
+    #[schemars(range(max = 254))]
+    pub index: u8,
+    /// How it is compared. Default `Exact`.
+    #[serde(rename = "type", default)]
+    pub type_: ValueMatchType,
+    /// What it is compared with: `42`, `true`, `1.5`, the name of an enum, a text.
+    pub value: QueryValue,
+}
+
+/// One filter: a type and the field of that name.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Filter {
+    /// Which of the fields is filled.
+    #[serde(rename = "type")]
+    pub type_: FilterType,
+    /// Sends a copy to another backend and ignores its answer.
+    pub request_mirror: Option<RequestMirror>,
+    /// Delays calls or ends them, to see what their callers make of it.
+    pub fault: Option<FaultFilter>,
+}
+
+/// Which filter it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum FilterType {
+    /// `requestMirror`.
+    RequestMirror,
+    /// `fault`; once in a rule.
+    Fault,
+}
+
+/// Calls that a service answers besides those of its interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum FrameworkCalls {
+    /// `$invoke` and `$invokeAsync`: any method, called by its name.
+    Generic,
+    /// `$echo`: whether the service is there.
+    Echo,
+    /// Dubbo's `MetadataService`: what a provider offers.
+    Metadata,
+}
+
+/// Faults on purpose. Each share is drawn by itself; a call may be delayed and then ended.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FaultFilter {
+    /// Lets calls wait first. The wait counts as time of the call.
+    pub delay: Option<Delay>,
+    /// Answers calls with an error; they reach nobody.
+    pub abort: Option<Abort>,
+}
+
+/// A wait.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Delay {
+    /// How long.
+    pub duration: Duration,
+    /// How many of a hundred calls. Default: all.
+    #[schemars(range(max = 100))]
+    pub percent: Option<u32>,
+    /// How many of how many calls, instead of `percent`.
+    pub fraction: Option<Fraction>,
+}
+
+/// An error.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Abort {
+    /// Dubbo's own status: 31, 40, 50, 60, 70, 80 or 100. Default 80, which is that of a server that fails.
+    pub status: Option<u8>,
+    /// How many of a hundred calls. Default: all.
+    #[schemars(range(max = 100))]
+    pub percent: Option<u32>,
+    /// How many of how many calls, instead of `percent`.
+    pub fraction: Option<Fraction>,
 }
 
 /// A share of a rule's calls.

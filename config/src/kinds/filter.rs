@@ -1,14 +1,16 @@
-//! Filters of an HTTPRoute: what is done to a request or its answer.
+//! Filters of an HTTPRoute: what is done to a request or its answer. A DubboRoute has its mirrors.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::text::{Group, HeaderName, HeaderValue, KindName, NamespaceName, PathValue, PreciseHostname, ServiceName};
+use super::text::{
+    Group, HeaderName, HeaderValue, KindName, NamespaceName, ObjectName, PathValue, PreciseHostname, ServiceName,
+};
 
 /// One filter: a type and the field of that name.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-later" = ["cors", "externalAuth", "extensionRef"]))]
+#[schemars(extend("x-later" = ["cors", "externalAuth"]))]
 pub struct Filter {
     /// Which of the fields is filled.
     #[serde(rename = "type")]
@@ -23,11 +25,25 @@ pub struct Filter {
     pub request_redirect: Option<RequestRedirect>,
     /// Sends a copy to another backend and ignores its answer.
     pub request_mirror: Option<RequestMirror>,
+    /// A filter that is a document of its own: a DubboTranscoding.
+    pub extension_ref: Option<ExtensionRef>,
+}
+
+/// A filter that is a document of its own.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExtensionRef {
+    /// Group of the kind: `landfall.dev`.
+    pub group: Group,
+    /// Kind of the document: `DubboTranscoding`.
+    pub kind: KindName,
+    /// Its name.
+    pub name: ObjectName,
 }
 
 /// Which filter it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[schemars(extend("x-later-values" = ["CORS", "ExternalAuth", "ExtensionRef"]))]
+#[schemars(extend("x-later-values" = ["CORS", "ExternalAuth"]))]
 pub enum FilterType {
     /// `requestHeaderModifier`.
     RequestHeaderModifier,
@@ -40,6 +56,8 @@ pub enum FilterType {
     RequestRedirect,
     /// `requestMirror`.
     RequestMirror,
+    /// `extensionRef`.
+    ExtensionRef,
 }
 
 /// Changes of headers; each header in one of the lists only.
@@ -165,7 +183,7 @@ pub struct MirrorBackend {
     pub name: ServiceName,
     /// The registry. Default: a MeshService of that name, else the only registry that has it, else by priority.
     pub namespace: Option<NamespaceName>,
-    /// Port of the instances. Default: their preferred HTTP port.
+    /// Port of the instances. Default: their preferred one for what the route is for.
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
 }

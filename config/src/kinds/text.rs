@@ -198,3 +198,66 @@ text!(
     r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$",
     "write a kind such as `Service`"
 );
+text!(
+    /// A Java class as Java loads it.
+    JavaClass,
+    1..=512,
+    r"^[A-Za-z_$][A-Za-z0-9_$]*(\.[A-Za-z_$][A-Za-z0-9_$]*)*$",
+    "write a Java name such as `com.example.Orders`"
+);
+text!(
+    /// A Java class, or a package and `.*`.
+    ClassPattern,
+    1..=512,
+    r"^[A-Za-z_$][A-Za-z0-9_$]*(\.[A-Za-z_$][A-Za-z0-9_$]*)*(\.\*)?$",
+    "write a Java class such as `com.example.NotFoundException`, or `com.example.*`"
+);
+text!(
+    /// A Java type with its type arguments.
+    JavaType,
+    1..=1024,
+    r"^[A-Za-z_$][A-Za-z0-9_$.<>,?& \[\]]*$",
+    "write a Java type such as `long`, `java.lang.String[]` or `java.util.List<com.example.Order>`"
+);
+text!(
+    /// The name of a Java method, with parameter types where it has overloads.
+    JavaMethod,
+    1..=1024,
+    r"^[A-Za-z_][A-Za-z0-9_$]*(\([A-Za-z0-9_$.,\[\] ]*\))?$",
+    "write a method such as `find`, or `find(long,java.lang.String)` to choose among overloads"
+);
+text!(
+    /// A method as Java's source has it.
+    JavaSignature,
+    3..=4096,
+    r"^[A-Za-z_$][A-Za-z0-9_$.<>,?& \[\]]*\([A-Za-z0-9_$.<>,?& \[\]]*\)$",
+    "write a method such as `com.example.Order find(long id, java.lang.String name)`"
+);
+text!(
+    /// The name of a Java field, parameter or constant.
+    FieldName,
+    1..=256,
+    r"^[A-Za-z_$][A-Za-z0-9_$]*$",
+    "use letters, digits, `_` and `$`, not beginning with a digit"
+);
+text!(
+    /// The name of a query parameter, as it is after decoding.
+    QueryName,
+    1..=256,
+    r"^[^\x00-\x1f\x7f]+$",
+    "use no control characters"
+);
+text!(
+    /// Group or version of a Dubbo service.
+    ServicePart,
+    0..=256,
+    r"^[^\s\x00-\x1f\x7f/:]*$",
+    "write group or version as the provider has it, without spaces, `/` and `:`"
+);
+text!(
+    /// A path with parameters in braces.
+    TemplatePath,
+    1..=1024,
+    r"^[^\x00-\x1f\x7f]*$",
+    "use no control characters"
+);

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use landfall_model::rules::{DubboMatch, DubboRoute, DubboRule, TextMatch, ValueMatch};
+use landfall_model::rules::{
+    ArgumentMatch, ArgumentsMatch, DubboFault, DubboFilter, DubboMatch, DubboRoute, DubboRule, FrameworkCalls,
+    TextMatch, ValueMatch,
+};
 
-use super::{Report, attach::attach, backends, gateways::Site, matches::value, names::Names, routes};
+use super::{Report, attach::attach, backends, filters, gateways::Site, matches::value, names::Names, routes};
 use crate::{
     document::{At, Document},
     kinds::{
         Kind,
-        dubbo_route::{self, Match},
+        dubbo_route::{self, FilterType, Match},
     },
 };
 
@@ -47,7 +50,10 @@ fn rule(at: &At<'_>, names: &Names<'_>, report: &mut Report) -> DubboRule {
         items.iter().filter_map(|at| matched(at, report)).collect()
     };
     let backends = backends::of_dubbo(at, names, report);
-    if at.items("backendRefs").is_empty() {
+    let filters = filters(at, names, report);
+    // A rule may be there to refuse calls.
+    let ends_all = |filter: &DubboFilter| matches!(filter, DubboFilter::Fault(DubboFault { abort: Some((_, (part, all))), .. }) if part >= all);
+    if at.items("backendRefs").is_empty() && !filters.iter().any(ends_all) {
         let what = "a rule without backend answers every call with an error";
         report.warnings.push(at.problem("", what, "add `backendRefs`"));
     }
@@ -55,10 +61,93 @@ fn rule(at: &At<'_>, names: &Names<'_>, report: &mut Report) -> DubboRule {
     DubboRule {
         name: routes::rule_name(at),
         matches,
+        filters,
+        refuse: refuse(at, report),
         backends,
         timeouts: routes::timeouts(at, report),
         idempotent: idempotent.iter().filter_map(|at| text(at, report)).collect(),
     }
+}
+
+fn refuse(rule: &At<'_>, report: &mut Report) -> Vec<FrameworkCalls> {
+    let mut kinds = Vec::new();
+    for at in rule.items("refuse") {
+        let Some(kind) = at.read::<dubbo_route::FrameworkCalls>() else {
+            continue;
+        };
+        let kind = match kind {
+            dubbo_route::FrameworkCalls::Generic => FrameworkCalls::Generic,
+            dubbo_route::FrameworkCalls::Echo => FrameworkCalls::Echo,
+            dubbo_route::FrameworkCalls::Metadata => FrameworkCalls::Metadata,
+        };
+        if kinds.contains(&kind) {
+            report
+                .warnings
+                .push(at.problem("", "it is there twice", "remove one of the two"));
+        } else {
+            kinds.push(kind);
+        }
+    }
+    kinds
+}
+
+/// The filters of a rule. Those with a fault are left out.
+fn filters(rule: &At<'_>, names: &Names<'_>, report: &mut Report) -> Vec<DubboFilter> {
+    let mut filters = Vec::new();
+    for at in rule.items("filters") {
+        let Some(spec) = at.read::<dubbo_route::Filter>() else {
+            continue;
+        };
+        let second = filters.iter().any(|filter| matches!(filter, DubboFilter::Fault(_)));
+        if spec.type_ == FilterType::Fault && second {
+            let what = "a second Fault in one list";
+            report.problems.push(at.problem("type", what, "join the two"));
+        }
+        let fields = [
+            (
+                "requestMirror",
+                FilterType::RequestMirror,
+                spec.request_mirror.is_some(),
+            ),
+            ("fault", FilterType::Fault, spec.fault.is_some()),
+        ];
+        if !filters::fields_agree(&at, spec.type_, &fields, report) {
+            continue;
+        }
+        if let (Some(spec), Some(at)) = (&spec.request_mirror, at.field("requestMirror")) {
+            filters.extend(filters::mirror(&at, spec, names, report).map(DubboFilter::Mirror));
+        }
+        if let (Some(spec), Some(at)) = (&spec.fault, at.field("fault")) {
+            filters.push(DubboFilter::Fault(fault(&at, spec, report)));
+        }
+    }
+    filters
+}
+
+/// What a provider may say when it fails.
+const STATUSES: [u8; 7] = [31, 40, 50, 60, 70, 80, 100];
+
+fn fault(at: &At<'_>, spec: &dubbo_route::FaultFilter, report: &mut Report) -> DubboFault {
+    let mut fault = DubboFault::default();
+    if let (Some(spec), Some(at)) = (&spec.delay, at.field("delay")) {
+        let fraction = filters::fraction(&at, spec.percent, spec.fraction, report);
+        fault.delay = fraction.map(|fraction| (spec.duration.get(), fraction));
+    }
+    if let (Some(spec), Some(at)) = (&spec.abort, at.field("abort")) {
+        let status = spec.status.unwrap_or(80);
+        if !STATUSES.contains(&status) {
+            let what = format!("{status} is no status that a provider fails with");
+            let mend = "write 31, 40, 50, 60, 70, 80 or 100";
+            report.problems.push(at.problem("status", what, mend));
+        }
+        let fraction = filters::fraction(&at, spec.percent, spec.fraction, report);
+        fault.abort = fraction.map(|fraction| (status, fraction));
+    }
+    if spec.delay.is_none() && spec.abort.is_none() {
+        let what = "the filter changes nothing";
+        report.warnings.push(at.problem("", what, "add `delay` or `abort`"));
+    }
+    fault
 }
 
 fn matched(at: &At<'_>, report: &mut Report) -> Option<DubboMatch> {
@@ -90,7 +179,34 @@ fn matched(at: &At<'_>, report: &mut Report) -> Option<DubboMatch> {
         version,
         method,
         attachments,
+        arguments: arguments(at, &spec.arguments, report),
     })
+}
+
+fn arguments(at: &At<'_>, spec: &dubbo_route::Arguments, report: &mut Report) -> ArgumentsMatch {
+    let mut values: Vec<ArgumentMatch> = Vec::new();
+    for (i, wanted) in spec.values.iter().enumerate() {
+        let index = wanted.index;
+        let field = |name: &str| format!("arguments.values[{i}]{name}");
+        if let Some(count) = spec.count.filter(|count| index >= *count) {
+            let what = format!("no call with {count} arguments has one of index {index}");
+            let mend = "the first argument has the index 0; lower `index` or raise `count`";
+            report.problems.push(at.problem(&field(".index"), what, mend));
+        }
+        if values.iter().any(|known| known.index == index) {
+            let what = format!("a second condition on the argument {index} is ignored");
+            let mend = "join the two, or write two matches";
+            report.warnings.push(at.problem(&field(""), what, mend));
+            continue;
+        }
+        if let Some(value) = value(at, &field(".value"), wanted.type_, &wanted.value, report) {
+            values.push(ArgumentMatch { index, value });
+        }
+    }
+    ArgumentsMatch {
+        count: spec.count,
+        values,
+    }
 }
 
 fn text(at: &At<'_>, report: &mut Report) -> Option<TextMatch> {

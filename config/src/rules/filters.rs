@@ -8,6 +8,7 @@ use super::{
     Report, backends,
     matches::{Prefix, wrong_path},
     names::Names,
+    transcodings,
 };
 use crate::{
     document::At,
@@ -35,15 +36,18 @@ pub(super) fn translate(owner: &At<'_>, prefix: &Prefix, names: &Names<'_>, repo
             report.problems.push(at.problem("type", what, "keep one of the two"));
         }
         types.push(spec.type_);
-        if fields_agree(&at, &spec, report) {
+        if fields_agree(&at, spec.type_, &fields(&spec), report) {
             filters.extend(one(&at, spec, prefix, names, report));
         }
     }
     filters
 }
 
-fn fields_agree(at: &At<'_>, spec: &filter::Filter, report: &mut Report) -> bool {
-    let fields = [
+/// Each field, the type it is for, and whether it is there.
+type Field<T> = (&'static str, T, bool);
+
+fn fields(spec: &filter::Filter) -> [Field<FilterType>; 6] {
+    [
         (
             "requestHeaderModifier",
             FilterType::RequestHeaderModifier,
@@ -65,16 +69,26 @@ fn fields_agree(at: &At<'_>, spec: &filter::Filter, report: &mut Report) -> bool
             FilterType::RequestMirror,
             spec.request_mirror.is_some(),
         ),
-    ];
+        ("extensionRef", FilterType::ExtensionRef, spec.extension_ref.is_some()),
+    ]
+}
+
+/// Whether the field of the type is there, and no other.
+pub(super) fn fields_agree<T: Copy + PartialEq>(
+    at: &At<'_>,
+    type_: T,
+    fields: &[Field<T>],
+    report: &mut Report,
+) -> bool {
     let mut agree = true;
-    for (field, kind, given) in fields {
-        if given && kind != spec.type_ {
+    for (field, kind, given) in fields.iter().copied() {
+        if given && kind != type_ {
             agree = false;
             let what = format!("`{field}` in a filter of another type");
             report
                 .problems
                 .push(at.problem(field, what, "make a filter of its own for it, or mend `type`"));
-        } else if !given && kind == spec.type_ {
+        } else if !given && kind == type_ {
             agree = false;
             report.problems.push(at.problem(
                 "type",
@@ -98,6 +112,9 @@ fn one(at: &At<'_>, spec: filter::Filter, prefix: &Prefix, names: &Names<'_>, re
     }
     if let Some(spec) = spec.request_redirect {
         return redirect(&at.field("requestRedirect")?, &spec, prefix, report).map(Filter::Redirect);
+    }
+    if let Some(spec) = spec.extension_ref {
+        return transcodings::referenced(&at.field("extensionRef")?, &spec, names, report).map(Filter::Transcode);
     }
     mirror(&at.field("requestMirror")?, &spec.request_mirror?, names, report).map(Filter::Mirror)
 }
@@ -269,9 +286,29 @@ fn path(at: &At<'_>, spec: &filter::PathModifier, prefix: &Prefix, report: &mut 
     }
 }
 
-fn mirror(at: &At<'_>, spec: &filter::RequestMirror, names: &Names<'_>, report: &mut Report) -> Option<Mirror> {
+/// A mirror, of whatever kind of route.
+pub(super) fn mirror(
+    at: &At<'_>,
+    spec: &filter::RequestMirror,
+    names: &Names<'_>,
+    report: &mut Report,
+) -> Option<Mirror> {
     let backend = backends::mirror(&at.field("backendRef")?, &spec.backend_ref, names, report);
-    let fraction = match (spec.percent, spec.fraction) {
+    let fraction = fraction(at, spec.percent, spec.fraction, report)?;
+    Some(Mirror {
+        backend: backend?,
+        fraction,
+    })
+}
+
+/// How many of how many, said in one of two ways; all if in none.
+pub(super) fn fraction(
+    at: &At<'_>,
+    percent: Option<u32>,
+    fraction: Option<filter::Fraction>,
+    report: &mut Report,
+) -> Option<(u32, u32)> {
+    Some(match (percent, fraction) {
         (Some(_), Some(_)) => {
             report
                 .problems
@@ -290,9 +327,5 @@ fn mirror(at: &At<'_>, spec: &filter::RequestMirror, names: &Names<'_>, report: 
             (fraction.numerator, denominator)
         }
         (None, None) => (100, 100),
-    };
-    Some(Mirror {
-        backend: backend?,
-        fraction,
     })
 }

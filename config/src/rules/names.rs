@@ -1,6 +1,11 @@
 //! What exists: every name once, and the answer to a reference that names nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use landfall_model::rules::Transcoding;
 
 use super::Report;
 use crate::{
@@ -15,6 +20,9 @@ pub(super) struct Names<'a> {
     pub registries: BTreeSet<&'a str>,
     pub mesh_services: BTreeSet<&'a str>,
     pub certificates: BTreeSet<&'a str>,
+    pub transcodings: BTreeSet<&'a str>,
+    /// What they say; filled in when they have been checked.
+    pub transcoded: BTreeMap<&'a str, Arc<Transcoding>>,
     /// By namespace and name.
     pub gateways: BTreeSet<(&'a str, &'a str)>,
     /// Labels of namespaces that have a document.
@@ -47,6 +55,7 @@ impl<'a> Names<'a> {
                 Kind::Registry => drop(names.registries.insert(name)),
                 Kind::MeshService => drop(names.mesh_services.insert(name)),
                 Kind::Certificate => drop(names.certificates.insert(name)),
+                Kind::DubboTranscoding => drop(names.transcodings.insert(name)),
                 Kind::Gateway => drop(names.gateways.insert((namespace, name))),
                 Kind::Namespace => {
                     let metadata = document.root().field("metadata").and_then(|at| at.read::<Metadata>());
@@ -94,6 +103,11 @@ impl<'a> Names<'a> {
     /// Reports a Certificate that does not exist.
     pub fn need_certificate(&self, at: &At<'_>, field: &str, name: &str, report: &mut Report) -> bool {
         need(&self.certificates, "Certificate", at, field, name, report)
+    }
+
+    /// Reports a DubboTranscoding that does not exist.
+    pub fn need_transcoding(&self, at: &At<'_>, field: &str, name: &str, report: &mut Report) -> bool {
+        need(&self.transcodings, "DubboTranscoding", at, field, name, report)
     }
 
     /// The labels of a namespace; every namespace has its name as one.

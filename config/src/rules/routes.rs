@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use landfall_model::rules::{Filter, HostPattern, HttpRoute, RouteRule, Timeouts};
+use landfall_model::rules::{Backend, Family, Filter, HostPattern, HttpRoute, RouteRule, Timeouts};
 
 use super::{Report, attach::attach, backends, filters, gateways::Site, matches, names::Names, time::rfc3339};
 use crate::{
@@ -126,7 +126,8 @@ fn hostnames(at: &At<'_>, report: &mut Report) -> Option<Vec<HostPattern>> {
 fn rule(at: &At<'_>, names: &Names<'_>, report: &mut Report) -> RouteRule {
     let (matches, prefix) = matches::translate(at, report);
     let filters = filters::translate(at, &prefix, names, report);
-    let backends = backends::translate(at, &prefix, names, report);
+    let mut backends = backends::translate(at, &prefix, names, report);
+    transcoded(at, &filters, &mut backends, report);
     let redirects = filters.iter().any(|filter| matches!(filter, Filter::Redirect(_)));
     if redirects
         && at
@@ -148,6 +149,40 @@ fn rule(at: &At<'_>, names: &Names<'_>, report: &mut Report) -> RouteRule {
         filters,
         backends,
         timeouts: timeouts(at, report),
+    }
+}
+
+/// A rule whose requests become calls of Dubbo has backends that speak it, and no filters that ask for HTTP there.
+fn transcoded(at: &At<'_>, filters: &[Filter], backends: &mut [Backend], report: &mut Report) {
+    let is_transcoding = |filter: &Filter| matches!(filter, Filter::Transcode(_));
+    for (i, backend) in backends.iter().enumerate() {
+        if backend.filters.iter().any(is_transcoding) {
+            let what = "a DubboTranscoding among the filters of a backend";
+            report.problems.push(at.problem(
+                &format!("backendRefs[{i}].filters"),
+                what,
+                "put it among the filters of the rule",
+            ));
+        }
+    }
+    if !filters.iter().any(is_transcoding) {
+        return;
+    }
+    let own = backends.iter().flat_map(|backend| &backend.filters);
+    let of_http = filters.iter().chain(own).find_map(|filter| match filter {
+        Filter::Rewrite(_) => Some("URLRewrite"),
+        Filter::Redirect(_) => Some("RequestRedirect"),
+        Filter::Mirror(_) => Some("RequestMirror"),
+        _ => None,
+    });
+    if let Some(other) = of_http {
+        let what = format!("{other} beside a DubboTranscoding (IncompatibleFilters)");
+        report
+            .problems
+            .push(at.problem("filters", what, "keep one of the two, or make another rule"));
+    }
+    for backend in backends {
+        backend.backend.family = Family::Dubbo;
     }
 }
 

@@ -60,6 +60,9 @@ struct EndpointState {
     share_percent: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     zone: Option<Arc<str>>,
+    /// The tag of the Dubbo calls that it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<Arc<str>>,
     /// Registry, service and instance id that it came from.
     origin: Origin,
     /// When the registry says the instance changed; of Consul, which does not say, when it told us.
@@ -192,6 +195,7 @@ fn endpoint(endpoint: &Endpoint, all: f64, figures: Option<&EndpointFigures>) ->
         weight: endpoint.weight,
         share_percent: (f64::from(endpoint.weight) / all * 10_000.0).round() / 100.0,
         zone: endpoint.zone.clone(),
+        tag: endpoint.tag.clone(),
         origin: endpoint.origin.clone(),
         changed: endpoint.changed.map(|change| time(change.at)),
         live: figures.map(Live::new),

@@ -67,6 +67,10 @@ impl DataPath for Told {
         out.push_str("landfall_data_path 1\n");
     }
 
+    fn openapi(&self) -> String {
+        r#"{"openapi":"3.1.0"}"#.to_owned()
+    }
+
     fn explain(&self, question: &Question) -> Result<Value, String> {
         if !question.url.starts_with("http://") {
             return Err(format!("`{}` is no URL", question.url));
@@ -119,7 +123,12 @@ impl Server {
         let (_config, config) = watch::channel(config);
         let (world, worlds) = watch::channel(Arc::new(stage.world.clone()));
         let no_names: crate::resolve::LookUp = Arc::new(|_| Box::pin(async { Err(io::Error::other("no such name")) }));
-        let control = Control::join(config, worlds, no_names);
+        let control = Control::join(
+            config,
+            worlds,
+            no_names,
+            landfall_adapters::definitions::Definitions::default(),
+        );
         let server = AdminServer::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = server.address();
         let facades = Board::default();

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use landfall_model::rules::{
-    Filter, HeaderEdits, HttpMatch, PathMatch, PathRewrite, Redirect, TextMatch, Timeouts, UrlRewrite, ValueMatch,
+    ArgumentMatch, ArgumentsMatch, DubboFilter, DubboMatch, Filter, HeaderEdits, HttpMatch, Mirror, PathMatch,
+    PathRewrite, Redirect, TextMatch, Timeouts, UrlRewrite, ValueMatch,
 };
 
 use super::answer::seconds;
@@ -38,12 +39,48 @@ pub fn matched(matched: &HttpMatch) -> Value {
     ])
 }
 
+/// A match of a DubboRoute.
+pub fn dubbo_matched(matched: &DubboMatch) -> Value {
+    let one = |wanted: &Option<TextMatch>| wanted.as_ref().map(text);
+    object([
+        ("interface", one(&matched.interface)),
+        ("group", one(&matched.group)),
+        ("version", one(&matched.version)),
+        ("method", one(&matched.method)),
+        ("attachments", some(&matched.attachments, named)),
+        ("arguments", arguments(&matched.arguments)),
+    ])
+}
+
+fn arguments(wanted: &ArgumentsMatch) -> Option<Value> {
+    let value = |wanted: &ArgumentMatch| {
+        let (kind, value) = compared(&wanted.value);
+        json!({ "type": kind, "index": wanted.index, "value": value })
+    };
+    (wanted.conditions() > 0).then(|| {
+        object([
+            ("count", wanted.count.map(|count| json!(count))),
+            ("values", some(&wanted.values, value)),
+        ])
+    })
+}
+
+/// How a text is compared.
+pub fn text(wanted: &TextMatch) -> Value {
+    let (kind, value) = compared(wanted);
+    json!({ "type": kind, "value": value })
+}
+
 fn named(matched: &ValueMatch) -> Value {
-    let (kind, value) = match &matched.value {
+    let (kind, value) = compared(&matched.value);
+    json!({ "type": kind, "name": matched.name, "value": value })
+}
+
+fn compared(wanted: &TextMatch) -> (&'static str, &str) {
+    match wanted {
         TextMatch::Exact(value) => ("Exact", value),
         TextMatch::Regex(value) => ("RegularExpression", value),
-    };
-    json!({ "type": kind, "name": matched.name, "value": value })
+    }
 }
 
 /// `HTTPRouteFilter`
@@ -57,15 +94,37 @@ pub fn filter(filter: &Filter) -> Value {
         }
         Filter::Rewrite(change) => json!({ "type": "URLRewrite", "urlRewrite": rewrite(change) }),
         Filter::Redirect(answer) => json!({ "type": "RequestRedirect", "requestRedirect": redirect(answer) }),
-        Filter::Mirror(mirror) => {
-            let (numerator, denominator) = mirror.fraction;
-            json!({
-                "type": "RequestMirror",
-                "requestMirror": {
-                    "backendRef": reference::text(&mirror.backend),
-                    "fraction": { "numerator": numerator, "denominator": denominator },
-                },
-            })
+        Filter::Mirror(mirror) => mirrored(mirror),
+        Filter::Transcode(transcoding) => json!({
+            "type": "ExtensionRef",
+            "extensionRef": { "group": "landfall.dev", "kind": "DubboTranscoding", "name": transcoding.name },
+        }),
+    }
+}
+
+fn mirrored(mirror: &Mirror) -> Value {
+    json!({
+        "type": "RequestMirror",
+        "requestMirror": { "backendRef": reference::text(&mirror.backend), "fraction": fraction(mirror.fraction) },
+    })
+}
+
+fn fraction((numerator, denominator): (u32, u32)) -> Value {
+    json!({ "numerator": numerator, "denominator": denominator })
+}
+
+/// A filter of a DubboRoute.
+pub fn dubbo_filter(filter: &DubboFilter) -> Value {
+    match filter {
+        DubboFilter::Mirror(mirror) => mirrored(mirror),
+        DubboFilter::Fault(fault) => {
+            let delay = fault
+                .delay
+                .map(|(delay, share)| json!({ "durationSeconds": seconds(delay), "fraction": fraction(share) }));
+            let abort = fault
+                .abort
+                .map(|(status, share)| json!({ "status": status, "fraction": fraction(share) }));
+            json!({ "type": "Fault", "fault": object([("delay", delay), ("abort", abort)]) })
         }
     }
 }

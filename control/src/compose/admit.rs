@@ -10,7 +10,7 @@ use std::{
 
 use landfall_model::{
     Endpoint, Host, Instance, Origin, Port, Protocol, ServiceId, Serving, Status,
-    rules::{Family, TrafficPolicy},
+    rules::{DubboService, Family, TrafficPolicy},
     snapshot::{Change, Since},
 };
 
@@ -132,6 +132,21 @@ pub fn protocol_text(protocol: Protocol) -> &'static str {
     }
 }
 
+/// Where a Dubbo provider tells which calls it is for.
+const TAG: &str = "dubbo.tag";
+
+/// What a Dubbo provider exports, by its metadata, which are the parameters of its URL; `0.0.0` is no version.
+fn exported(instance: &Instance) -> Option<DubboService> {
+    let stated = |name: &str| instance.metadata.get(name).map(|text| text.to_string());
+    Some(DubboService {
+        interface: stated("interface")?,
+        group: stated("group").unwrap_or_default(),
+        version: stated("version")
+            .filter(|version| version != "0.0.0")
+            .unwrap_or_default(),
+    })
+}
+
 /// The endpoints of an instance: one for an address, one for each address of a name. Never empty.
 ///
 /// The addresses of a name divide the instance's weight, so a name with three addresses gets no more than its share.
@@ -157,6 +172,14 @@ pub fn admit(
         text.unwrap_or_else(|| instance.host.to_string().into())
     };
     let tls = port.tls.then(server_name);
+    let tag = instance
+        .metadata
+        .get(TAG)
+        .filter(|tag| family == Family::Dubbo && !tag.is_empty());
+    let exported = (family == Family::Dubbo)
+        .then(|| exported(instance))
+        .flatten()
+        .map(Arc::new);
     let parts = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     Ok(addresses
         .into_iter()
@@ -166,6 +189,8 @@ pub fn admit(
             tls: tls.clone(),
             weight: (instance.weight / parts).max(1),
             zone: instance.zone.clone(),
+            tag: tag.cloned(),
+            exported: exported.clone(),
             origin: Origin {
                 registry: service.registry.clone(),
                 service: service.name.clone(),

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use landfall_adapters::definitions::{Definitions, Known};
 use landfall_config::ConfigState;
 use landfall_model::{Snapshot, World};
 use tokio::{sync::watch, time::Instant};
@@ -27,6 +28,7 @@ pub(super) struct Composer {
     pub snapshots: watch::Sender<Arc<Snapshot>>,
     pub compositions: watch::Sender<Arc<Composition>>,
     pub metrics: Arc<Metrics>,
+    pub definitions: Definitions,
 }
 
 impl Composer {
@@ -36,6 +38,7 @@ impl Composer {
         mut config: watch::Receiver<ConfigState>,
         mut world: watch::Receiver<Arc<World>>,
         mut names: watch::Receiver<Names>,
+        mut known: watch::Receiver<Known>,
     ) {
         let mut apart = Duration::ZERO;
         let mut last = Instant::now();
@@ -44,6 +47,7 @@ impl Composer {
                 changed = config.changed() => changed,
                 changed = world.changed() => changed,
                 changed = names.changed() => changed,
+                changed = known.changed() => changed,
             };
             // Whoever made the changes has ended, and with it the process: nothing will change any more.
             if changed.is_err() {
@@ -51,7 +55,7 @@ impl Composer {
             }
             tokio::time::sleep_until((last + apart).max(Instant::now() + GATHER)).await;
             last = Instant::now();
-            let took = self.round(&mut config, &mut world, &mut names);
+            let took = self.round(&mut config, &mut world, &mut names, &mut known);
             apart = APART.max(took * 4);
         }
     }
@@ -62,12 +66,14 @@ impl Composer {
         config: &mut watch::Receiver<ConfigState>,
         world: &mut watch::Receiver<Arc<World>>,
         names: &mut watch::Receiver<Names>,
+        known: &mut watch::Receiver<Known>,
     ) -> Duration {
         let begun = std::time::Instant::now();
         let before = self.compositions.borrow().clone();
         let config = config.borrow_and_update().current.clone();
         let world = world.borrow_and_update().clone();
         let names = names.borrow_and_update().clone();
+        let definitions = known.borrow_and_update().clone();
         // Version 0 is the empty one that the channel began with.
         let previous = Some(&before.snapshot).filter(|snapshot| snapshot.version > 0);
         let composed = compose(Inputs {
@@ -75,6 +81,7 @@ impl Composer {
             rules: &config.rules,
             names: &names,
             seen: &before.seen,
+            definitions: &definitions,
             previous,
         });
         for warning in composed.warnings.iter().filter(|w| !before.warnings.contains(w)) {
@@ -94,10 +101,12 @@ impl Composer {
             }
             news
         });
+        self.definitions.want(composed.undefined);
         self.compositions.send_replace(Arc::new(Composition {
             world,
             config,
             names,
+            definitions,
             wanted: composed.names,
             seen: composed.seen,
             snapshot: composed.snapshot,

@@ -147,7 +147,7 @@ fn held(stage: &Stage, look_up: LookUp) -> Held {
     let (_config, config) = watch::channel(stage.config());
     let (world, worlds) = watch::channel(Arc::new(stage.world.clone()));
     Held {
-        control: Control::join(config, worlds, look_up),
+        control: Control::join(config, worlds, look_up, Definitions::default()),
         world,
         _config,
     }

@@ -28,6 +28,7 @@ pub mod latency;
 pub mod lease;
 pub mod outlier;
 pub mod retry;
+pub mod tag;
 pub mod tried;
 pub mod view;
 
@@ -37,6 +38,7 @@ pub use self::{
     gate::Gate,
     lease::{Failure, Lease},
     retry::TryOutcome,
+    tag::TagGate,
     tried::Tried,
 };
 use crate::{
@@ -56,6 +58,8 @@ pub struct ClusterRuntime {
     pub metrics: Arc<ClusterMetrics>,
     source: Arc<Cluster>,
     members: Box<[Member]>,
+    /// Some member has a tag.
+    tagged: bool,
     balancer: Box<dyn Balancer>,
     retry: RetryPolicy,
     state: Arc<ClusterState>,
@@ -86,6 +90,9 @@ pub enum NoEndpoint {
     /// The cluster has none.
     #[error("no endpoint")]
     Empty,
+    /// It has some, but none is for a call with this tag, or without one.
+    #[error("no endpoint for the call's tag")]
+    Tag,
     /// Every endpoint is ejected and the panic threshold is 0.
     #[error("every endpoint is ejected")]
     Ejected,
@@ -128,6 +135,7 @@ impl ClusterRuntime {
             balancer: balance::build(&source.policy.balancer, &source.endpoints),
             retry: RetryPolicy::compile(&source.policy.retries),
             source: source.clone(),
+            tagged: members.iter().any(|member| member.endpoint.tag.is_some()),
             members,
             state,
         })
@@ -166,7 +174,11 @@ impl ClusterRuntime {
         if self.members.is_empty() {
             return Err(NoEndpoint::Empty);
         }
-        let gate = Gate::new(self, tried, now);
+        let tags = self.tag_gate(call.headers);
+        if tags != TagGate::Any && !self.members.iter().any(|m| tags.admits(m.endpoint.tag.as_deref())) {
+            return Err(NoEndpoint::Tag);
+        }
+        let gate = Gate::new(self, tags, tried, now);
         // The limit is checked by the gate and again while counting in; another call may come between.
         for _ in 0..4 {
             let choice = self.balancer.pick(call, &gate, dice);

@@ -12,23 +12,32 @@
 //! ([`fault`]), except one that its caller does not wait for.
 //!
 //! Rules, clusters, balancers, retry budget and outlier ejection are those of HTTP: they see a [`Call`](crate::call::Call).
-//! Next on the path: [`session`], then [`call`], then [`link`].
+//! Next on the path: [`session`], then [`call`], then [`tries`], then [`link`]. Calls made of JSON begin at [`tries`].
 
 mod call;
+mod exported;
 mod fault;
 mod link;
+mod mirror;
 mod outbox;
 mod pending;
 mod pool;
 mod pulse;
 mod session;
+mod tries;
+mod view;
 
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
-use self::pool::Pool;
-pub(crate) use self::session::serve;
+pub(crate) use self::{
+    fault::Fault,
+    session::serve,
+    tries::{Tally, Trial, status_of},
+    view::View,
+};
+use self::{mirror::Copies, pool::Pool};
 use crate::{access_log::AccessLog, runtime::Runtime};
 
 /// What Dubbo's connections may take and hold.
@@ -37,10 +46,12 @@ pub struct DubboOptions {
     /// The largest body of a call or an answer, in bytes. Default 64 MiB: Dubbo's own limit (`payload`, 8 MiB) is kept by
     /// the providers, as large as each has it.
     pub payload: u32,
-    /// Calls in flight of one client connection; more are answered at once with status 100. Default 4096.
+    /// Calls in flight of one client connection; more are answered at once with status 100. Also copies for mirrors in
+    /// flight of one worker; more are not made. Default 4096.
     pub calls: usize,
     /// Bytes of requests in flight, or of answers that wait to be written, of one client connection; beyond it no more is
-    /// read from the client for the time being. Default 64 MiB.
+    /// read from the client for the time being. Also bytes that the copies for mirrors of one worker hold; beyond it no
+    /// more are made. Default 64 MiB.
     pub held: usize,
     /// Silence after which a heartbeat is sent, to clients and endpoints; after three times as long the connection is
     /// given up. Default 60 s, as in Dubbo.
@@ -73,6 +84,7 @@ pub(crate) struct Proxy {
     access_log: Option<Arc<AccessLog>>,
     options: DubboOptions,
     pool: Pool,
+    copies: Copies,
 }
 
 impl Proxy {
@@ -86,6 +98,7 @@ impl Proxy {
             access_log,
             options,
             pool: Pool::new(options),
+            copies: Copies::default(),
         })
     }
 }

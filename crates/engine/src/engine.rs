@@ -258,7 +258,7 @@ impl Core {
         Worker::start(index, move || {
             let limits = &shared.limits;
             let dubbo = dubbo::Proxy::new(runtime.clone(), access_log.clone(), dubbo);
-            let gateway = Gateway::new(runtime, authorities, access_log, trust, limits.body);
+            let gateway = Gateway::new(runtime, authorities, access_log, trust, limits.body, dubbo.clone());
             Server::new(http_proxy(gateway, limits.h2_idle), dubbo, shared)
         })
     }

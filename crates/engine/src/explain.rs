@@ -1,6 +1,7 @@
 //! Explain: which listener, route, filters and endpoints a request would meet, and why not others.
 //!
 //! It asks the same compiled tables that calls ask, so it cannot disagree with them; only texts come from the snapshot.
+//! A URL with the scheme `dubbo` is a call of Dubbo's: `dubbo` explains it.
 //! Used by `landfall explain` and by the admin API. Next on the path: `words` puts matches and filters into words.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,6 +19,7 @@ use crate::{
     runtime::{Matched, PortScope, Runtime, Selected},
 };
 
+mod dubbo;
 mod text;
 mod view;
 mod words;
@@ -31,7 +33,8 @@ pub struct ExplainRequest {
     /// Upper case. Default GET.
     #[serde(default = "get")]
     pub method: String,
-    /// `http://host:port/path?query`, or `/path?query` with a `Host` header.
+    /// `http://host:port/path?query`, or `/path?query` with a `Host` header; for Dubbo
+    /// `dubbo://host:port/interface?version=1.0.0&method=hello&attachment.key=value`.
     pub url: String,
     /// Names and values. A `Host` here wins over the URL's, as with curl.
     #[serde(default)]
@@ -48,6 +51,12 @@ pub enum InvalidRequest {
     /// The URL.
     #[error("`{0}` is no URL; use http://host:port/path or /path")]
     Url(String),
+    /// What is asked of a Dubbo call.
+    #[error(
+        "`{0}` tells nothing of a Dubbo call; write interface, group, version, method, arguments=COUNT, argument.0=TEXT or \
+         attachment.NAME=TEXT, as in dubbo://host:20880/org.example.Greeter?version=1.0.0&method=hello"
+    )]
+    Parameter(String),
     /// A header's name or value.
     #[error("`{0}` is no header")]
     Header(String),
@@ -63,6 +72,9 @@ const MOST_OTHERS: usize = 10;
 pub fn explain(runtime: &Runtime, request: &ExplainRequest) -> Result<Explanation, InvalidRequest> {
     let invalid = || InvalidRequest::Url(request.url.clone());
     let uri: Uri = request.url.parse().map_err(|_| invalid())?;
+    if uri.scheme_str() == Some("dubbo") {
+        return dubbo::explain(runtime, &uri);
+    }
     let scheme = match uri.scheme_str() {
         None | Some("http") => Scheme::Http,
         Some("https") => Scheme::Https,

@@ -9,6 +9,8 @@
 //! Compiled when a snapshot arrives: names and values are parsed by then, so a call only applies them.
 //! One filter, one file: [`headers`], [`rewrite`], [`redirect`], [`mirror`].
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 use landfall_model::rules::Filter;
 
@@ -22,7 +24,10 @@ pub use self::{
     mirror::MirrorSlot,
     redirect::{Redirection, Redirector},
 };
-use crate::call::{Call, HeaderBlock};
+use crate::{
+    call::{Call, HeaderBlock},
+    transcode::Transcoder,
+};
 
 /// The filters of a rule or of one of its backends.
 #[derive(Debug, Default)]
@@ -31,6 +36,7 @@ pub struct Filters {
     response: Box<[HeaderEditor]>,
     redirect: Option<Redirector>,
     mirrors: Box<[MirrorSlot]>,
+    transcoder: Option<Arc<Transcoder>>,
 }
 
 /// One filter that changes the request.
@@ -77,12 +83,14 @@ impl Filters {
         let mut response = Vec::new();
         let mut redirect = None;
         let mut mirrors = Vec::new();
+        let mut transcoder = None;
         for filter in filters {
             match filter {
                 Filter::RequestHeaders(edits) => request.push(Step::Headers(HeaderEditor::compile(edits)?)),
                 Filter::ResponseHeaders(edits) => response.push(HeaderEditor::compile(edits)?),
                 Filter::Rewrite(source) => request.push(Step::Rewrite(Rewriter::compile(source)?)),
                 Filter::Redirect(source) => redirect = Some(Redirector::compile(source)?),
+                Filter::Transcode(source) => transcoder = Some(Arc::new(Transcoder::compile(source)?)),
                 Filter::Mirror(source) => {
                     mirrors.push(MirrorSlot::new(source, resolve(&source.backend), request.len()));
                 }
@@ -93,6 +101,7 @@ impl Filters {
             response: response.into(),
             redirect,
             mirrors: mirrors.into(),
+            transcoder,
         })
     }
 
@@ -117,6 +126,11 @@ impl Filters {
     /// `port` is the listener's, as configured.
     pub fn redirect(&self, call: &Call<'_>, port: u16) -> Option<Redirection> {
         self.redirect.as_ref().map(|redirect| redirect.answer(call, port))
+    }
+
+    /// What makes a call of Dubbo of the request, if that is what the rule does.
+    pub(crate) fn transcoder(&self) -> Option<&Arc<Transcoder>> {
+        self.transcoder.as_ref()
     }
 
     /// The mirrors, in list order. Ask each [`MirrorSlot::wants`] with its own random number.

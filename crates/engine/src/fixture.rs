@@ -197,6 +197,8 @@ pub fn endpoint(port: u16, weight: u32) -> Arc<Endpoint> {
         tls: None,
         weight,
         zone: None,
+        tag: None,
+        exported: None,
         origin: Origin {
             registry: RegistryName::new("eureka").unwrap(),
             service: "orders".into(),
@@ -235,6 +237,7 @@ pub fn snapshot(listeners: &[Arc<Listener>], routes: Vec<Arc<HttpRoute>>) -> Sna
         dubbo_routes: Vec::new(),
         backends: BTreeMap::new(),
         clusters: BTreeMap::new(),
+        definitions: BTreeMap::new(),
     };
     let rules = snapshot.routes.iter().flat_map(|route| &route.rules);
     let named = rules.flat_map(|rule| {

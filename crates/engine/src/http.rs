@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  request_filter        strict checks (HTTP/2) ─▶ route ─▶ redirect? answer ─▶ backend ─▶ mirrors
+//!                        JSON to Dubbo? called and answered here                   [transcode]
 //!  upstream_peer         per try: wait, pick an endpoint, how to reach it            [peer]
 //!  upstream_request_     filters, forwarded headers                                  [forward]
 //!  … bodies …            both ways, in pieces; deadlines by the connection           [wire]
@@ -26,6 +27,7 @@ mod proxy;
 mod request;
 mod select;
 mod server;
+mod transcode;
 mod verdict;
 
 use std::{sync::Arc, time::Duration};
@@ -34,7 +36,7 @@ use arc_swap::ArcSwap;
 
 pub(crate) use self::server::http_proxy;
 use self::{hold::Holds, mirror::MirrorClient, peer::Authorities};
-use crate::{access_log::AccessLog, runtime::Runtime};
+use crate::{access_log::AccessLog, dubbo, runtime::Runtime};
 
 /// What all calls of a worker share.
 pub(crate) struct Gateway {
@@ -45,6 +47,8 @@ pub(crate) struct Gateway {
     pub(crate) trust_forwarded: bool,
     /// Silence of a client in the middle of a body.
     pub(crate) client_idle: Duration,
+    /// Calls what speaks Dubbo.
+    dubbo: Arc<dubbo::Proxy>,
     mirrors: Arc<MirrorClient>,
     holds: Holds,
 }
@@ -56,6 +60,7 @@ impl Gateway {
         access_log: Option<Arc<AccessLog>>,
         trust_forwarded: bool,
         client_idle: Duration,
+        dubbo: Arc<dubbo::Proxy>,
     ) -> Self {
         Self {
             runtime,
@@ -63,6 +68,7 @@ impl Gateway {
             access_log,
             trust_forwarded,
             client_idle,
+            dubbo,
             mirrors: MirrorClient::new(),
             holds: Holds::default(),
         }

@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod moment;
 pub mod route;
 pub mod runtime;
+mod transcode;
 
 pub use dubbo::DubboOptions;
 pub use engine::{Engine, EngineError, EngineOptions};

@@ -22,6 +22,7 @@ use crate::{
     metrics::Metrics,
     moment::Moment,
     route::{BackendSlot, RouteTable, Rule, Where, dubbo::DubboTable, hosts::HostMap, regexes::Regexes},
+    transcode::{Told, describe},
 };
 
 mod routing;
@@ -46,6 +47,8 @@ struct Routing {
     /// Which cluster is at which place.
     places: BTreeMap<ClusterId, u32>,
     regexes: Regexes,
+    /// Rules that make calls of Dubbo of HTTP requests.
+    transcoded: Vec<Arc<Rule>>,
     problems: Vec<String>,
 }
 
@@ -187,6 +190,7 @@ impl Runtime {
                 metrics,
             )),
         };
+        routing.learn(&snapshot);
         if let Some(previous) = previous {
             note_first_uses(&clusters, &known, previous.first, wall, metrics);
         }
@@ -294,6 +298,28 @@ impl Runtime {
     /// Version of the rules in the snapshot.
     pub fn rules_version(&self) -> u64 {
         self.snapshot.rules_version
+    }
+
+    /// The OpenAPI document, in JSON, of the methods of Dubbo's services that can be called with it.
+    pub fn openapi(&self) -> String {
+        let mut told = Vec::new();
+        for rule in &self.routing.transcoded {
+            let route = self.snapshot.routes.iter().find(|route| route.id == rule.route);
+            let source = route.and_then(|route| route.rules.get(rule.index));
+            let (Some(source), Some(transcoder)) = (source, rule.filters.transcoder()) else {
+                continue;
+            };
+            for backend in rule.backends() {
+                if let Some(cluster) = self.cluster(&backend.to) {
+                    told.push(Told {
+                        transcoder,
+                        cluster: &cluster.id,
+                        matches: &source.matches,
+                    });
+                }
+            }
+        }
+        describe(&told).to_string()
     }
 
     /// What did not compile, in words. Empty unless the configuration's checks have a gap.

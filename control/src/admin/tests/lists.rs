@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use landfall_config::{ConfigState, Problem, Refused};
-use landfall_model::rules::{Filter, HeaderEdits};
+use landfall_model::rules::{
+    ArgumentMatch, ArgumentsMatch, BackendRef, DubboFault, DubboFilter, Family, Filter, FrameworkCalls, HeaderEdits,
+    Mirror, TextMatch, ValueMatch,
+};
 use landfall_model::world::Session;
 use serde_json::{Value, json};
 
@@ -153,6 +156,85 @@ async fn routes_show_what_each_backend_stands_for_in_the_gateway_apis_words() {
         "registry `eureka` has no service `nobody`"
     );
     assert_eq!(body["routes"][1]["resolved"], true);
+}
+
+#[tokio::test]
+async fn routes_of_dubbos_calls_stand_behind_those_of_http_in_their_own_words() {
+    let mut stage = estate().dubbo_routes(&["nobody.eureka"]);
+    let mut route = (*stage.rules.dubbo_routes[0]).clone();
+    route.rules[0].matches[0].interface = Some(TextMatch::Exact("org.example.Greeter".into()));
+    route.rules[0].matches[0].attachments = vec![ValueMatch {
+        name: "user".into(),
+        value: TextMatch::Regex("a.*".into()),
+    }];
+    route.rules[0].matches[0].arguments = ArgumentsMatch {
+        count: Some(2),
+        values: vec![ArgumentMatch {
+            index: 1,
+            value: TextMatch::Exact("EUR".into()),
+        }],
+    };
+    route.rules[0].filters = vec![
+        DubboFilter::Mirror(Mirror {
+            backend: BackendRef {
+                family: Family::Dubbo,
+                ..reference("nobody.eureka")
+            },
+            fraction: (1, 100),
+        }),
+        DubboFilter::Fault(DubboFault {
+            delay: Some((Duration::from_millis(200), (1, 10))),
+            abort: Some((80, (1, 2))),
+        }),
+    ];
+    route.rules[0].refuse = vec![FrameworkCalls::Generic, FrameworkCalls::Echo];
+    route.rules[0].idempotent = vec![TextMatch::Regex("get.*".into())];
+    stage.rules.dubbo_routes[0] = Arc::new(route);
+    let server = Server::start(&stage, None).await;
+    let body = server.ok("/api/v1/routes").await;
+    let all = body["routes"].as_array().unwrap();
+    assert_eq!(all[0]["kind"], "HTTPRoute");
+    let route = all.last().unwrap();
+    assert_eq!(
+        (&route["kind"], &route["id"], &route["resolved"]),
+        (&json!("DubboRoute"), &json!("default/calls"), &json!(false))
+    );
+    assert_eq!(
+        route["attachments"],
+        json!([{ "listener": "edge/calls", "port": 20880, "hostnames": [] }])
+    );
+    let rule = &route["rules"][0];
+    assert_eq!(
+        rule["matches"],
+        json!([{
+            "interface": { "type": "Exact", "value": "org.example.Greeter" },
+            "attachments": [{ "type": "RegularExpression", "name": "user", "value": "a.*" }],
+            "arguments": { "count": 2, "values": [{ "type": "Exact", "index": 1, "value": "EUR" }] },
+        }])
+    );
+    assert_eq!(
+        rule["filters"],
+        json!([
+            { "type": "RequestMirror", "requestMirror": {
+                "backendRef": "nobody.eureka", "fraction": { "numerator": 1, "denominator": 100 } } },
+            { "type": "Fault", "fault": {
+                "delay": { "durationSeconds": 0.2, "fraction": { "numerator": 1, "denominator": 10 } },
+                "abort": { "status": 80, "fraction": { "numerator": 1, "denominator": 2 } } } },
+        ])
+    );
+    assert_eq!(
+        rule["mirrors"][0]["missing"],
+        "registry `eureka` has no service `nobody`"
+    );
+    assert_eq!(rule["refuse"], json!(["Generic", "Echo"]));
+    assert_eq!(
+        rule["idempotentMethods"],
+        json!([{ "type": "RegularExpression", "value": "get.*" }])
+    );
+    assert_eq!(
+        rule["backends"][0]["missing"],
+        "registry `eureka` has no service `nobody`"
+    );
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use landfall_config::{Problem, Refused};
 use landfall_model::{
     Freshness, Instance, Port, Protocol,
     rules::{CertificateFiles, Filter, HeaderEdits, HostPattern, ListenerTls, Mirror, PathRewrite, UrlRewrite},
-    world::{Hold, Quarantined, Session},
+    world::{GovernanceRule, Hold, Honoured, Quarantined, Session},
 };
 use serde_json::Value;
 
@@ -55,6 +55,12 @@ fn everything() -> Stage {
                 service: Some("orders".into()),
                 record: "o2".into(),
                 reason: "it has no port".into(),
+            });
+            view.governance.push(GovernanceRule {
+                place: "config/dubbo/org.x.Svc::.configurators".into(),
+                kind: "configurator",
+                honoured: Honoured::Partly,
+                notes: vec!["configs[0]: parameter `timeout` is not honoured".into()],
             });
             let orders = Arc::make_mut(view.services.get_mut("orders").unwrap());
             orders.freshness = Freshness::Stale {

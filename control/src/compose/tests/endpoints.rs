@@ -245,6 +245,77 @@ fn several_records_of_one_address_are_one_endpoint_with_the_larger_weight() {
 }
 
 #[test]
+fn the_tag_of_a_provider_counts_for_dubbo_alone() {
+    let tagged = |id: &str, host: &str, tag: &str| {
+        let ports = [(80, Protocol::Http), (20880, Protocol::Dubbo)].map(|(number, protocol)| Port {
+            number,
+            protocol,
+            tls: false,
+        });
+        let mut instance = testing::instance(id, host, ports.to_vec());
+        instance.metadata.insert("dubbo.tag".into(), tag.into());
+        instance
+    };
+    let composed = Stage::new()
+        .instances(
+            "eureka",
+            "orders",
+            vec![tagged("a", "10.0.0.1", "gray"), tagged("b", "10.0.0.2", "")],
+        )
+        .routes(&["orders.eureka"])
+        .dubbo_routes(&["orders.eureka"])
+        .compose(None);
+    let tags = composed.snapshot.clusters.iter().map(|(id, cluster)| {
+        let tags = cluster.endpoints.iter().map(|endpoint| endpoint.tag.as_deref());
+        (id.to_string(), tags.collect::<Vec<_>>())
+    });
+    let expected = [
+        ("orders.eureka", [None, None]),
+        ("orders.eureka (dubbo)", [Some("gray"), None]),
+    ];
+    assert_eq!(
+        tags.collect::<BTreeMap<_, _>>(),
+        BTreeMap::from(expected.map(|(id, tags)| (id.to_owned(), tags.to_vec())))
+    );
+}
+
+#[test]
+fn what_a_provider_exports_is_what_its_metadata_say_and_unknown_without_an_interface() {
+    let provider = |id: &str, host: &str, metadata: &[(&str, &str)]| {
+        let port = Port {
+            number: 20880,
+            protocol: Protocol::Dubbo,
+            tls: false,
+        };
+        let mut instance = testing::instance(id, host, vec![port]);
+        let metadata = metadata.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        instance.metadata.extend(metadata);
+        instance
+    };
+    let all = [("interface", "org.x.Orders"), ("group", "b"), ("version", "2.0.0")];
+    let instances = vec![
+        provider("a", "10.0.0.1", &all),
+        provider("b", "10.0.0.2", &[("interface", "org.x.Orders"), ("version", "0.0.0")]),
+        provider("c", "10.0.0.3", &[("version", "2.0.0")]),
+    ];
+    let composed = Stage::new()
+        .instances("eureka", "orders", instances)
+        .dubbo_routes(&["orders.eureka"])
+        .compose(None);
+    let clusters = composed.snapshot.clusters.values();
+    let exported = clusters.flat_map(|cluster| cluster.endpoints.iter().map(|endpoint| endpoint.exported.clone()));
+    let exported: Vec<_> = exported.map(|it| it.map(|service| service.to_string())).collect();
+    assert_eq!(
+        exported,
+        [
+            Some("b/org.x.Orders:2.0.0".to_owned()),
+            Some("org.x.Orders".to_owned()),
+            None
+        ]
+    );
+}
+
+#[test]
 fn a_service_that_speaks_both_has_a_cluster_for_each() {
     let port = |number, protocol, tls| Port { number, protocol, tls };
     let both = testing::instance(

@@ -21,6 +21,8 @@ use crate::{
 
 /// Pairs in one map.
 const MOST: usize = 1024;
+/// Pairs that a consumer of today sends with a call, or a little more.
+const USUAL: usize = 8;
 
 /// The value of an attachment.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +58,12 @@ struct Pair {
     bound: bool,
 }
 
+impl Pair {
+    fn is(&self, key: &str) -> bool {
+        self.key.as_ref().is_some_and(|own| *own == key)
+    }
+}
+
 /// The attachments of a call or a result, in their order.
 #[derive(Debug, Clone, Default)]
 pub struct Attachments {
@@ -82,7 +90,7 @@ impl Attachments {
                 Some(_) => BodyError::Malformed("the attachments are no map"),
             });
         }
-        let mut pairs = Vec::new();
+        let mut pairs = Vec::with_capacity(USUAL);
         while !skipper.leave_map()? {
             if pairs.len() == MOST {
                 return Err(Error::TooMuch {
@@ -125,7 +133,8 @@ impl Attachments {
 
     /// The value of that key; the last one if it comes twice, as in Java.
     pub fn get(&self, key: &str) -> Option<&Attachment> {
-        self.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| value)
+        let mut pairs = self.pairs.iter().rev();
+        pairs.find(|pair| pair.is(key)).map(|pair| &pair.value)
     }
 
     /// The text of that key; `None` also if its value is something else.
@@ -136,9 +145,10 @@ impl Attachments {
         }
     }
 
-    /// How many times that key comes.
-    pub fn times(&self, key: &str) -> usize {
-        self.iter().filter(|(name, _)| *name == key).count()
+    /// The values of that key, in their order: one, unless it comes more than once.
+    pub fn values(&self, key: &str) -> impl Iterator<Item = &Attachment> {
+        let pairs = self.pairs.iter().filter(move |pair| pair.is(key));
+        pairs.map(|pair| &pair.value)
     }
 
     /// Keys that are text, with their values.

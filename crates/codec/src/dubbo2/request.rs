@@ -156,10 +156,12 @@ impl Request {
     }
 
     fn single(&self, key: &str, what: &'static str) -> Result<Option<&str>, BodyError> {
-        if self.attachments.times(key) > 1 {
+        let mut values = self.attachments.values(key);
+        let value = values.next();
+        if values.next().is_some() {
             return Err(BodyError::TwoMinds(what));
         }
-        match self.attachments.get(key) {
+        match value {
             None | Some(Attachment::Scalar(crate::hessian2::Scalar::Null)) => Ok(None),
             Some(Attachment::Text(text)) => Ok(Some(text)),
             Some(_) => Err(BodyError::Malformed("path, interface, version and group are text")),
@@ -204,11 +206,22 @@ impl Request {
         Some(Skipper::new(bytes, self.limits).glimpse().unwrap_or(Glimpse::Other))
     }
 
+    /// How many arguments, from the first on, end within that many bytes of where the arguments begin.
+    pub fn arguments_within(&self, bytes: usize) -> usize {
+        let start = self.arguments.first().map_or(0, |first| first.start);
+        self.arguments.partition_point(|argument| argument.end - start <= bytes)
+    }
+
     /// The arguments as values.
     pub fn decode_arguments(&self) -> Result<(Vec<Value>, Heap), Error> {
+        self.decode_first_arguments(self.argument_count())
+    }
+
+    /// The first arguments as values, so many of them, or all if there are fewer. What is behind them is not looked at.
+    pub fn decode_first_arguments(&self, count: usize) -> Result<(Vec<Value>, Heap), Error> {
         let arguments = self.arguments();
         let mut decoder = Decoder::new(&arguments, self.limits);
-        let values = (0..self.argument_count())
+        let values = (0..count.min(self.argument_count()))
             .map(|_| decoder.value())
             .collect::<Result<_, _>>()?;
         Ok((values, decoder.into_heap()))

@@ -172,7 +172,19 @@ fn calls_are_read_as_far_as_routing_needs() {
     let complex = request(COMPLEX_ARGS_REQUEST);
     assert_eq!(complex.identity().map(|id| id.group), Ok("g1"));
     assert_eq!(complex.simple_argument(1), Some(Glimpse::Other));
+    let length = complex.arguments().len();
+    assert_eq!(
+        [0, length - 1, length].map(|bytes| complex.arguments_within(bytes)),
+        [0, 1, 2]
+    );
+    assert_eq!(request(ONEWAY_REQUEST).arguments_within(0), 0);
+    let (first, _) = complex.decode_first_arguments(1).expect("a good argument");
+    assert!(matches!(first[..], [Value::Node(_)]), "{first:?}");
     let (values, heap) = complex.decode_arguments().expect("good arguments");
+    assert_eq!(
+        complex.decode_first_arguments(9).as_ref().map(|(all, _)| all),
+        Ok(&values)
+    );
     let [Value::Node(user), Value::Node(list)] = values[..] else {
         panic!("{values:?}")
     };
@@ -303,7 +315,7 @@ fn a_map_that_is_null_becomes_one_and_a_map_that_is_none_is_refused() {
     );
     assert!(with("5190").is_err() && with("90").is_err() && with("").is_err() && with("48016101").is_err());
     assert_eq!(
-        with("4801610162 0161 01635a".replace(' ', "").as_str()).map(|call| call.attachments.times("a")),
+        with("4801610162 0161 01635a".replace(' ', "").as_str()).map(|call| call.attachments.values("a").count()),
         Ok(2)
     );
 }

@@ -25,6 +25,17 @@ pub struct Exposed<'a> {
     pub verb: &'a str,
     /// `/orders/{id}`: what is in braces is the name, or the place from 0, of a parameter of the method.
     pub path: &'a str,
+    /// Parameters of the method that come from neither path nor body, by their names.
+    pub places: &'a [(&'a str, Place<'a>)],
+}
+
+/// Where else a parameter comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// The query parameter of this name; whether it must be there.
+    Query(&'a str, bool),
+    /// The header of this name; whether it must be there.
+    Header(&'a str, bool),
 }
 
 /// Schemas of one document; a class whose arguments grow with every step would have no end.
@@ -78,6 +89,20 @@ fn operation(of: &Exposed<'_>, schemas: &mut Schemas) -> Json {
     let (mut parameters, mut rest) = (Vec::new(), Vec::new());
     for (place, parameter) in of.method.parameters.iter().enumerate() {
         let path = in_path(place, parameter);
+        let own = parameter.name.as_deref();
+        if let Some((_, elsewhere)) = of.places.iter().find(|(name, _)| Some(*name) == own) {
+            let (kind, name, required) = match elsewhere {
+                Place::Query(name, required) => ("query", *name, *required),
+                Place::Header(name, required) => ("header", *name, *required),
+            };
+            parameters.push(Json::object([
+                ("name", name.into()),
+                ("in", kind.into()),
+                ("required", Json::Bool(required)),
+                ("schema", schemas.of(&parameter.of, classes)),
+            ]));
+            continue;
+        }
         if !path && has_body {
             rest.push(parameter);
             continue;

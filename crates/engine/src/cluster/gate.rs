@@ -1,21 +1,23 @@
 //! The gate: which endpoints a balancer may choose for the call at hand.
 
-use super::{ClusterRuntime, Member, NoEndpoint, Tried};
+use super::{ClusterRuntime, Member, NoEndpoint, TagGate, Tried};
 use crate::moment::{Dice, Moment};
 
 /// Which members of a cluster are open to one try of one call.
 #[derive(Clone, Copy)]
 pub struct Gate<'g> {
     cluster: &'g ClusterRuntime,
+    tags: TagGate<'g>,
     tried: Option<&'g Tried>,
     now: Moment,
     heed_ejections: bool,
 }
 
 impl<'g> Gate<'g> {
-    pub(super) fn new(cluster: &'g ClusterRuntime, tried: &'g Tried, now: Moment) -> Self {
+    pub(super) fn new(cluster: &'g ClusterRuntime, tags: TagGate<'g>, tried: &'g Tried, now: Moment) -> Self {
         Self {
             cluster,
+            tags,
             tried: Some(tried).filter(|tried| !tried.is_empty()),
             now,
             heed_ejections: cluster.ejected(now) > 0 && !cluster.in_panic(now),
@@ -47,7 +49,11 @@ impl<'g> Gate<'g> {
 
     /// Whether the member may be chosen.
     pub fn admits(&self, index: usize) -> bool {
-        let state = &self.cluster.members[index].state;
+        let member = &self.cluster.members[index];
+        if !self.tags.admits(member.endpoint.tag.as_deref()) {
+            return false;
+        }
+        let state = &member.state;
         let limit = self.cluster.policy.limits.max_requests_per_endpoint;
         let tried = self.tried.is_some_and(|tried| tried.has(index));
         let ejected = self.heed_ejections && state.is_ejected(self.now);
@@ -74,7 +80,9 @@ impl<'g> Gate<'g> {
 
     /// Why nobody is open, once a balancer has found nobody.
     pub(super) fn why_closed(&self) -> NoEndpoint {
-        let all_ejected = self.heed_ejections && self.members().iter().all(|member| member.state.is_ejected(self.now));
+        let tagged = |member: &&Member| self.tags.admits(member.endpoint.tag.as_deref());
+        let mut meant = self.members().iter().filter(tagged);
+        let all_ejected = self.heed_ejections && meant.all(|member| member.state.is_ejected(self.now));
         if all_ejected {
             NoEndpoint::Ejected
         } else {

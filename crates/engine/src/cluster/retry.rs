@@ -71,6 +71,11 @@ impl ClusterRuntime {
         tries <= self.policy.retries.attempts && self.retry.allows(self.retry.repeats(method), broken, true)
     }
 
+    /// Whether calls of that HTTP method may be repeated although an endpoint may have run them.
+    pub fn repeats(&self, method: &str) -> bool {
+        self.retry.repeats(method)
+    }
+
     /// Whether to try again after `tries` tries (1 after the first), and after which wait. `sent`: whether any byte of
     /// the request has been written to the endpoint. The caller checks that it still has the request's body, and
     /// that the wait fits into what is left of the call's time. A yes is counted as a retry.

@@ -40,6 +40,9 @@ pub struct EndpointView {
     /// Availability zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// The tag of the Dubbo calls that it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
     /// `registry/service/instance`.
     pub origin: String,
     /// Calls in flight.
@@ -63,6 +66,7 @@ impl ClusterRuntime {
             tls: member.endpoint.tls.as_deref().map(str::to_owned),
             weight: member.endpoint.weight,
             zone: member.endpoint.zone.as_deref().map(str::to_owned),
+            tag: member.endpoint.tag.as_deref().map(str::to_owned),
             origin: member.endpoint.origin.to_string(),
             in_flight: member.state.in_flight(),
             failures: member.state.failures(),

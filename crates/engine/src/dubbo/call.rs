@@ -1,37 +1,38 @@
 //! A call from its frame to its answer.
 //!
 //! ```text
-//!  read as far as the rules need ─▶ rule ─▶ backend ─▶ cluster ─┬─▶ endpoint ─▶ link ─▶ reply ─▶ its own id ─▶ outbox
+//!  read as far as the rules need ─▶ rule ─▶ faults, mirrors ─▶ backend ─▶ cluster ─┬─▶ endpoint ─▶ link ─▶ reply ─▶ its own id ─▶ outbox
 //!        │ unreadable, no rule                                  │      └ failed: another try, if that is allowed
 //!        └───────────────▶ fault ─▶ reply ◀─────────────────────┘
 //! ```
 //!
-//! A call is tried again if it provably reached nobody, or if its rule declares its method idempotent; budget, number of
-//! tries and waits are the cluster's policy, as for HTTP. Its time is what the consumer allows it, else the policy's.
+//! Its time is what the consumer allows it, else the policy's. Next on the path: [`tries`](super::tries).
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use http::HeaderName;
 use landfall_codec::{
-    dubbo2::{Attachment, Attachments, Frame, Header, Identity, Kind, Request, Status},
+    Text,
+    dubbo2::{Attachment, Frame, Header, Request, Status},
     hessian2::Limits,
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     Proxy,
+    exported::Called,
     fault::{Fault, class},
-    link::Broken,
+    mirror,
     session::Client,
+    tries::{Tally, Trial, status_of},
+    view::View,
 };
 use crate::{
     access_log::Record,
-    call::{Call, HeaderView, Scheme},
-    cluster::{ClusterRuntime, Failure, Lease, Tried, TryOutcome},
+    call::{Call, Scheme},
+    cluster::{ClusterRuntime, Failure, Tried},
     moment::Moment,
     route::{
         BackendSlot,
@@ -41,7 +42,7 @@ use crate::{
 };
 
 /// Carries one call to its end; whoever waits for it is answered.
-pub(super) async fn carry(proxy: &Proxy, client: &Client, frame: Frame) {
+pub(super) async fn carry(proxy: &Arc<Proxy>, client: &Client, frame: Frame) {
     let header = frame.header;
     let runtime = match client.port.last_runtime() {
         Some(last) => last,
@@ -80,18 +81,11 @@ pub(super) async fn carry(proxy: &Proxy, client: &Client, frame: Frame) {
     }
 }
 
-fn status_of(header: &Header) -> Status {
-    match header.kind {
-        Kind::Response(status) => status,
-        Kind::Request { .. } => Status::OK,
-    }
-}
-
 /// What can be told of a call.
 struct Read {
     /// `None` for a serialization that we do not open.
     request: Option<Request>,
-    method: String,
+    method: Text,
 }
 
 impl Read {
@@ -103,34 +97,32 @@ impl Read {
         if serialization.readable() == landfall_codec::dubbo2::Readable::Opaque {
             return Ok(Self {
                 request: None,
-                method: String::new(),
+                method: Text::default(),
             });
         }
         let request = Request::read(serialization, frame.body.clone(), Limits::default()).map_err(Fault::Unreadable)?;
-        // Who is called must be clear before anything is decided by it.
-        request.identity().map_err(Fault::Unreadable)?;
         let calls_back =
             |(key, _): (&str, &Attachment)| key.starts_with("sys_callback_arg-") || key == "dubbo.stub.event";
         if request.attachments.iter().any(calls_back) {
             return Err(Fault::Callback);
         }
-        let method = request.invoked().map(|method| method.to_string()).unwrap_or_default();
+        let method = request.invoked().unwrap_or_default();
         Ok(Self {
             request: Some(request),
             method,
         })
     }
 
-    fn identity(&self) -> Option<Identity<'_>> {
-        self.request.as_ref()?.identity().ok()
-    }
-
-    fn facts(&self) -> Option<Facts<'_>> {
-        Some(Facts {
-            identity: self.identity()?,
+    /// What rules look at; `None` if the body is not opened. Who is called must be clear before anything is decided by it.
+    fn facts(&self) -> Result<Option<Facts<'_>>, Fault> {
+        let Some(request) = &self.request else {
+            return Ok(None);
+        };
+        Ok(Some(Facts {
+            identity: request.identity().map_err(Fault::Unreadable)?,
             method: &self.method,
-            attachments: &self.request.as_ref()?.attachments,
-        })
+            request,
+        }))
     }
 
     fn text(&self, key: &str) -> Option<String> {
@@ -145,12 +137,12 @@ impl Read {
     }
 
     /// The call as balancers see it: attachments are its headers, the service is its path.
-    fn call<'a>(&'a self, view: &'a View<'a>, client: &Client) -> Call<'a> {
+    fn call<'a>(&'a self, path: &'a str, view: &'a View<'a>, client: &Client) -> Call<'a> {
         Call {
             method: &self.method,
             scheme: Scheme::Http,
             host: "",
-            path: self.identity().map_or("", |identity| identity.path),
+            path,
             query: None,
             headers: view,
             client: client.address,
@@ -158,35 +150,9 @@ impl Read {
     }
 }
 
-/// Attachments as headers.
-struct View<'a>(Option<&'a Attachments>);
-
-impl View<'_> {
-    fn value(&self, name: &HeaderName) -> Option<&Attachment> {
-        let all = self.0?.iter().rev();
-        let mut named = all.filter(|(key, _)| key.eq_ignore_ascii_case(name.as_str()));
-        named.next().map(|(_, value)| value)
-    }
-}
-
-impl HeaderView for View<'_> {
-    fn first(&self, name: &HeaderName) -> Option<&[u8]> {
-        match self.value(name)? {
-            Attachment::Text(text) => Some(text.as_bytes()),
-            _ => None,
-        }
-    }
-
-    fn each(&self, name: &HeaderName, visit: &mut dyn FnMut(&[u8])) {
-        if let Some(value) = self.first(name) {
-            visit(value);
-        }
-    }
-}
-
 /// Finds the call's rule and cluster, and tries until there is an answer or no further try.
 async fn attempt(
-    proxy: &Proxy,
+    proxy: &Arc<Proxy>,
     client: &Client,
     runtime: &Arc<Runtime>,
     read: &Read,
@@ -194,10 +160,21 @@ async fn attempt(
     account: &mut Account,
 ) -> Result<Option<Frame>, Fault> {
     let table = runtime.dubbo(client.port.number(), client.local.ip());
-    let rule = table.and_then(|table| table.find(read.facts().as_ref()));
+    let facts = read.facts()?;
+    let rule = table.and_then(|table| table.find(facts.as_ref()));
     let rule = rule.ok_or(Fault::NoRoute)?;
     account.take(rule);
-    let (backend, cluster) = match runtime.backend(&rule.rule, fastrand::u64(..)) {
+    if let Some(refused) = rule.refuses(facts.as_ref()) {
+        return Err(Fault::Refused(refused));
+    }
+    let (began, choice) = (Instant::now(), runtime.backend(&rule.rule, fastrand::u64(..)));
+    let limit = match &choice {
+        Choice::Cluster { cluster, .. } => rule.rule.limit(&cluster.policy, read.patience()),
+        Choice::Missing { .. } | Choice::None => read.patience(),
+    };
+    let deadline = limit.map(|limit| began + limit);
+    suffer(rule, deadline).await?;
+    let (backend, cluster) = match choice {
         Choice::Cluster { backend, cluster } => (backend, cluster),
         Choice::Missing { backend, .. } => {
             account.backend = Some(backend.clone());
@@ -208,152 +185,40 @@ async fn attempt(
     account.backend = Some(backend.clone());
     account.cluster = Some(cluster.clone());
     cluster.begin_call(Moment::now());
-    let limit = rule.rule.limit(&cluster.policy, read.patience());
-    let deadline = limit.map(|limit| Instant::now() + limit);
-    let idempotent = read.request.is_some() && rule.is_idempotent(&read.method);
+    let trial = Trial {
+        proxy,
+        cluster,
+        rule: &rule.rule,
+        deadline,
+        repeatable: read.request.is_some() && rule.is_idempotent(&read.method),
+    };
     let view = View(read.request.as_ref().map(|request| &request.attachments));
-    let mut tried = Tried::default();
-    loop {
-        let call = read.call(&view, client);
-        let lease = cluster.pick(&call, &tried, Moment::now(), fastrand::u64(..))?;
-        let (outcome, sent, repeatable, fault) =
-            match one_try(proxy, cluster, lease, rule, frame, deadline, &mut tried, account).await {
-                Try::Answered(reply, outcome) => {
-                    // A provider whose threads are all busy has refused the call without running it.
-                    let refused = status_of(&reply.header) == Status::BUSY;
-                    match outcome {
-                        Some(outcome) => (outcome, true, idempotent || refused, Ok(Some(reply))),
-                        None => return Ok(Some(reply)),
-                    }
-                }
-                Try::HandedOver => return Ok(None),
-                Try::Elsewhere => continue,
-                Try::TooLarge => return Err(Fault::AnswerTooLarge(proxy.options.payload)),
-                Try::Failed(failure, sent) => (
-                    TryOutcome::Failed(failure),
-                    sent,
-                    idempotent,
-                    Err(Fault::Failed(failure)),
-                ),
-            };
-        let is_over = |wait: Duration| deadline.is_some_and(|deadline| Instant::now() + wait >= deadline);
-        if is_over(Duration::ZERO) {
-            return fault;
-        }
-        let again = cluster.retry_if(
-            account.tries,
-            repeatable,
-            outcome,
-            sent,
-            Moment::now(),
-            fastrand::u64(..),
-        );
-        match again {
-            Some(wait) if !is_over(wait) => sleep(wait).await,
-            _ => return fault,
-        }
-    }
+    let called = Called {
+        frame,
+        request: read.request.as_ref().zip(facts.map(|facts| facts.identity)),
+    };
+    let path = facts.map_or("", |facts| facts.identity.path);
+    let call = read.call(path, &view, client);
+    mirror::start(proxy, runtime, rule, &call, called);
+    let pick = |tried: &Tried| cluster.pick(&call, tried, Moment::now(), fastrand::u64(..));
+    trial
+        .run(pick, |endpoint| called.at(endpoint), &mut account.tally)
+        .await
 }
 
-/// How one try ended.
-enum Try {
-    /// With a reply; with how it may be tried again, if its status is no result.
-    Answered(Frame, Option<TryOutcome>),
-    /// One way: nobody waits for more.
-    HandedOver,
-    /// The endpoint takes no new calls, and another may.
-    Elsewhere,
-    /// With a reply that is too large.
-    TooLarge,
-    /// Without a reply; whether the endpoint may have the call.
-    Failed(Failure, bool),
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what a try needs, once; a type for it would say no more"
-)]
-async fn one_try(
-    proxy: &Proxy,
-    cluster: &Arc<ClusterRuntime>,
-    mut lease: Lease,
-    rule: &DubboRule,
-    frame: &Frame,
-    deadline: Option<Instant>,
-    tried: &mut Tried,
-    account: &mut Account,
-) -> Try {
-    let policy = &cluster.policy;
-    let address = lease.endpoint().address;
-    let known = tried.contains(&lease);
-    tried.add(&lease);
-    account.endpoint = Some(address);
-    let now = Instant::now();
-    let count = policy.limits.dubbo_connections.unwrap_or(1) as usize;
-    let left = deadline.map_or(policy.connect_timeout, |deadline| {
-        policy.connect_timeout.min(deadline.saturating_duration_since(now))
-    });
-    let connected = timeout_at(now + left, proxy.pool.link(address, count, policy.connect_timeout)).await;
-    let link = match connected {
-        Ok(Ok((link, reused))) => {
-            lease.connected(reused);
-            link
+/// Lets the call meet the rule's faults.
+async fn suffer(rule: &DubboRule, deadline: Option<Instant>) -> Result<(), Fault> {
+    if let Some(delay) = rule.faults.delay(fastrand::u64(..)) {
+        let until = Instant::now() + delay;
+        if let Some(deadline) = deadline.filter(|deadline| *deadline <= until) {
+            sleep_until(deadline).await;
+            return Err(Fault::Failed(Failure::Timeout));
         }
-        Ok(Err(_)) | Err(_) => {
-            account.tries += 1;
-            lease.failed(Failure::Connect, Moment::now());
-            return Try::Failed(Failure::Connect, false);
-        }
-    };
-    if link.is_read_only() && !known && cluster.members().len() > 1 {
-        // Not its fault, and no try of the call. If nobody else can take it, it will be chosen again.
-        lease.unjudged();
-        return Try::Elsewhere;
+        sleep_until(until).await;
     }
-    account.tries += 1;
-    let due = match (rule.rule.try_timeout(policy), deadline) {
-        (Some(limit), Some(deadline)) => Some(deadline.min(now + limit)),
-        (Some(limit), None) => Some(now + limit),
-        (None, deadline) => deadline,
-    };
-    let copy = frame.clone();
-    if !frame.header.wants_answer() {
-        return match link.tell(copy) {
-            Ok(()) => {
-                lease.unjudged();
-                Try::HandedOver
-            }
-            Err(_) => {
-                lease.failed(Failure::Reset, Moment::now());
-                Try::Failed(Failure::Reset, false)
-            }
-        };
-    }
-    let answer = match link.call(copy) {
-        Ok(waiting) => match due {
-            Some(due) => timeout_at(due, waiting.answer()).await,
-            None => Ok(waiting.answer().await),
-        },
-        Err(broken) => Ok(Err(broken)),
-    };
-    match answer {
-        Ok(Ok(reply)) => {
-            let class = class(status_of(&reply.header));
-            account.upstream = Some(lease.answered(class, Moment::now()));
-            Try::Answered(reply, (class != 200).then_some(TryOutcome::Status(class)))
-        }
-        Ok(Err(Broken::TooLarge)) => {
-            account.upstream = Some(lease.answered(200, Moment::now()));
-            Try::TooLarge
-        }
-        Ok(Err(broken)) => {
-            lease.failed(Failure::Reset, Moment::now());
-            Try::Failed(Failure::Reset, broken == Broken::Sent)
-        }
-        Err(_) => {
-            lease.failed(Failure::Timeout, Moment::now());
-            Try::Failed(Failure::Timeout, true)
-        }
+    match rule.faults.abort(fastrand::u64(..)) {
+        Some(status) => Err(Fault::OnPurpose(status)),
+        None => Ok(()),
     }
 }
 
@@ -364,9 +229,7 @@ struct Account {
     rule: Option<Arc<DubboRule>>,
     backend: Option<Arc<BackendSlot>>,
     cluster: Option<Arc<ClusterRuntime>>,
-    endpoint: Option<SocketAddr>,
-    tries: u32,
-    upstream: Option<Duration>,
+    tally: Tally,
     /// `None` until the caller was answered.
     status: Option<Status>,
     /// What the status is counted as, if that is not for the status to say.
@@ -384,9 +247,7 @@ impl Account {
             rule: None,
             backend: None,
             cluster: None,
-            endpoint: None,
-            tries: 0,
-            upstream: None,
+            tally: Tally::default(),
             status: None,
             class: None,
             received,
@@ -420,7 +281,7 @@ impl Account {
 
     fn record<'a>(&'a self, client: &Client, read: Option<&'a Read>, error: Option<&'a str>) -> Record<'a> {
         let took = self.took.unwrap_or_default();
-        let identity = read.and_then(Read::identity);
+        let identity = read.and_then(|read| read.facts().ok()?).map(|facts| facts.identity);
         let attachment = |key| {
             let request = read?.request.as_ref()?;
             request.attachments.text(key).map(str::as_bytes)
@@ -438,11 +299,11 @@ impl Account {
             received: self.received as u64,
             sent: self.sent as u64,
             took,
-            upstream_took: self.upstream,
+            upstream_took: self.tally.upstream,
             route: self.rule.as_ref().map(|rule| (&*rule.rule.route, rule.rule.index)),
             cluster: self.cluster.as_ref().map(|cluster| &cluster.id),
-            endpoint: self.endpoint,
-            tries: self.tries,
+            endpoint: self.tally.endpoint,
+            tries: self.tally.tries,
             error,
             request_id: None,
             trace: attachment("traceparent"),

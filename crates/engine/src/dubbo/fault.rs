@@ -9,17 +9,25 @@
 //! | out of time | 31 SERVER_TIMEOUT | a timeout |
 //! | not readable, too large, a serialization that is not let in | 40 BAD_REQUEST | failure of this address |
 //! | the answer is too large | 50 BAD_RESPONSE | the same |
+//! | a rule's Fault filter ends it | as the filter says | the same |
+//! | its rule refuses calls of its kind | 20 with an exception | what it would see from the method: not tried again |
 //! | it wants to be called back | 20 with an exception | what it would see from the method: not tried again |
 //!
 //! Texts name no address of ours. Source of the statuses: `Response.java`, `DefaultFuture.java`.
 
-use landfall_codec::dubbo2::{BodyError, Frame, Header, Serialization, Status, reply};
+use landfall_codec::{
+    dubbo2::{BodyError, Frame, Header, Serialization, Status, reply},
+    hessian2::EncodeError,
+};
 
-use crate::cluster::{Failure, NoEndpoint};
+use crate::{
+    cluster::{Failure, NoEndpoint},
+    route::dubbo::Refused,
+};
 
 /// Why a call gets an answer of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Its body makes no call.
     #[error("the call cannot be read: {0}")]
     Unreadable(BodyError),
@@ -38,6 +46,12 @@ pub(super) enum Fault {
     /// Its rule leads nowhere.
     #[error("its route has no backend that exists")]
     NoBackend,
+    /// Its rule takes it and does not let it through.
+    #[error("{0}")]
+    Refused(Refused),
+    /// Its rule ends it on purpose.
+    #[error("a fault on purpose")]
+    OnPurpose(Status),
     /// Nobody can take it.
     #[error("{0}")]
     NoEndpoint(#[from] NoEndpoint),
@@ -51,6 +65,9 @@ pub(super) enum Fault {
         Failure::Timeout => "no answer in time",
     })]
     Failed(Failure),
+    /// What was made of JSON cannot be written.
+    #[error("the call cannot be written: {0}")]
+    Unwritable(EncodeError),
     /// The provider's answer is longer than allowed.
     #[error("the provider's answer is larger than {0} bytes")]
     AnswerTooLarge(u32),
@@ -60,8 +77,10 @@ impl Fault {
     /// What the caller is told in one number.
     pub(super) fn status(&self) -> Status {
         match self {
-            Self::Unreadable(_) | Self::Dangerous(_) | Self::TooLarge(_) => Status::BAD_REQUEST,
-            Self::Callback => Status::OK,
+            Self::Unreadable(_) | Self::Unwritable(_) | Self::Dangerous(_) | Self::TooLarge(_) => Status::BAD_REQUEST,
+            Self::Refused(Refused::Opaque) => Status::BAD_REQUEST,
+            Self::Callback | Self::Refused(Refused::Call(_)) => Status::OK,
+            Self::OnPurpose(status) => *status,
             Self::NoRoute => Status::SERVICE_NOT_FOUND,
             Self::NoBackend => Status::SERVICE_ERROR,
             Self::NoEndpoint(NoEndpoint::Overloaded) | Self::TooMany => Status::BUSY,
@@ -75,6 +94,7 @@ impl Fault {
     pub(super) fn class(&self) -> u16 {
         match self {
             Self::Callback => 400,
+            Self::Refused(_) => 403,
             Self::NoBackend => 500,
             Self::NoRoute => 404,
             fault => class(fault.status()),
@@ -84,7 +104,7 @@ impl Fault {
     /// The reply; `None` if none is wanted.
     pub(super) fn reply(&self, request: &Header) -> Option<Frame> {
         let text = format!("gateway: {self}");
-        if *self == Self::Callback
+        if self.status() == Status::OK
             && let Some(thrown) = reply::exception(request, "2.0.2", &text)
         {
             return Some(thrown);

@@ -3,15 +3,19 @@
 //! ```text
 //!  call ─▶ Link::call ─▶ pending: id 41 ─▶ outbox ─▶ endpoint
 //!  call ◀─ oneshot ◀──── pending: id 41 ◀─ reader ◀─ endpoint
-//!                                              ├─ heartbeat: answered      ├─ "R": no new calls, if others can take them
-//!                                              └─ end, silence, no Dubbo: everybody who waits is told
+//!                              ▲               ├─ heartbeat: answered      ├─ "R": no new calls, if others can take them
+//!                              └─ keeper:      └─ end, no Dubbo: everybody who waits is told
+//!                                 time has run out, silence, nothing to do
 //! ```
 //!
 //! A reply that nobody waits for is dropped: its caller has gone, or its time has run out.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::BytesMut;
@@ -19,9 +23,9 @@ use landfall_codec::dubbo2::{Decoded, Decoder, Event, Frame, Header, Status, rep
 use tokio::{
     io::AsyncReadExt,
     net::{TcpStream, tcp::OwnedReadHalf},
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::AbortHandle,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{
@@ -31,8 +35,10 @@ use super::{
     pulse::{Beat, Pulse},
 };
 
-/// What is read at once, at least.
+/// Memory that is taken at once, for what is read next.
 const READ: usize = 16 * 1024;
+/// What is read at once, at least. Frames of the last reads share one piece of memory until less than this is left of it.
+const LEAST: usize = 4 * 1024;
 /// Memory taken for a body whose length is only declared; the rest as it arrives.
 const TRUSTED: usize = 1 << 20;
 
@@ -47,6 +53,9 @@ struct Shared {
     outbox: Outbox,
     read_only: AtomicBool,
     used: Mutex<Instant>,
+    pulse: Mutex<Pulse>,
+    /// Told when the keeper's alarm is to go off sooner than it knows.
+    sooner: Notify,
 }
 
 /// What comes of a call that was put on the connection.
@@ -59,6 +68,8 @@ pub(super) enum Broken {
     NotSent,
     /// The connection has died, and the endpoint may have run the call.
     Sent,
+    /// The caller's time has run out; the endpoint may have run the call.
+    Late,
     /// The reply is longer than allowed.
     TooLarge,
 }
@@ -79,11 +90,16 @@ impl Link {
             outbox: Outbox::start(write, options.stall),
             read_only: AtomicBool::new(false),
             used: Mutex::new(Instant::now()),
+            pulse: Mutex::new(Pulse::new(options.heartbeat, Instant::now())),
+            sooner: Notify::new(),
         });
         let task = tokio::spawn({
             let (shared, options) = (shared.clone(), *options);
             async move {
-                shared.read(read, &options).await;
+                tokio::select! {
+                    () = shared.read(read, &options) => {}
+                    () = shared.keep(&options) => {}
+                }
                 shared.die();
             }
         });
@@ -103,10 +119,17 @@ impl Link {
         self.shared.read_only.load(Ordering::Relaxed)
     }
 
-    /// Sends a call whose reply is waited for.
-    pub(super) fn call(&self, frame: Frame) -> Result<Waiting, Broken> {
+    /// Sends a call whose reply is waited for, until `due` if that is given.
+    pub(super) fn call(&self, frame: Frame, due: Option<Instant>) -> Result<Waiting, Broken> {
         let (sender, answer) = oneshot::channel();
-        let id = self.shared.send(frame, |pending| pending.open(sender))?;
+        let mut sooner = false;
+        let id = self.shared.send(frame, |pending| {
+            sooner = due.is_some_and(|due| pending.rouse_by(due));
+            pending.open(sender, due)
+        })?;
+        if sooner {
+            self.shared.sooner.notify_one();
+        }
         Ok(Waiting {
             id,
             answer,
@@ -146,6 +169,10 @@ impl Shared {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn pulse(&self) -> MutexGuard<'_, Pulse> {
+        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Puts a frame into the outbox under an id of this connection. Under the lock, so that ids leave in their order.
     fn send(
         &self,
@@ -163,13 +190,10 @@ impl Shared {
         Err(Broken::NotSent)
     }
 
-    /// Reads until the end, a silence that is too long, or bytes that are no Dubbo.
+    /// Reads until the end, or bytes that are no Dubbo.
     async fn read(&self, mut socket: OwnedReadHalf, options: &DubboOptions) {
         let mut decoder = Decoder::new(options.payload);
         let mut input = BytesMut::new();
-        let mut pulse = Pulse::new(options.heartbeat, Instant::now());
-        let mut tick = interval(pulse.every());
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wanted = match decoder.decode(&mut input) {
                 Ok(Decoded::Frame(frame)) => {
@@ -187,29 +211,59 @@ impl Shared {
                 }
             };
             make_room(&mut input, wanted);
-            tokio::select! {
-                read = socket.read_buf(&mut input) => match read {
-                    Ok(0) | Err(_) => return,
-                    Ok(_) => pulse.heard(Instant::now()),
-                },
-                () = self.outbox.broken() => return,
-                _ = tick.tick() => {
-                    let now = Instant::now();
-                    let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
-                    let idle = now.saturating_duration_since(used);
-                    if idle >= options.idle && self.pending().end_if_idle() {
-                        return;
-                    }
-                    match pulse.beat(now) {
-                        Beat::Rest => {}
-                        Beat::Send => {
-                            let _ = self.send(reply::heartbeat(0), Pending::next);
-                        }
-                        Beat::Lost => return,
-                    }
-                }
+            match socket.read_buf(&mut input).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => self.pulse().heard(Instant::now()),
             }
         }
+    }
+
+    /// Keeps the time until the connection breaks, has been silent too long, or has had nothing to do for long.
+    async fn keep(&self, options: &DubboOptions) {
+        let mut tick = interval(self.pulse().every());
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut broken = pin!(self.outbox.broken());
+        let mut sooner = pin!(self.sooner.notified());
+        let (mut alarm, mut is_set) = (pin!(sleep_until(Instant::now())), false);
+        loop {
+            tokio::select! {
+                () = &mut broken => return,
+                () = &mut sooner => sooner.set(self.sooner.notified()),
+                () = &mut alarm, if is_set => {
+                    let late = self.pending().late(Instant::now());
+                    for caller in late {
+                        // Its caller may be going just now.
+                        let _ = caller.send(Err(Broken::Late));
+                    }
+                }
+                _ = tick.tick() => {
+                    if !self.beat(options) {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            let next = self.pending().alarm();
+            is_set = next.is_some();
+            if let Some(next) = next {
+                alarm.as_mut().reset(next);
+            }
+        }
+    }
+
+    /// Sends a heartbeat if one is due; whether the connection is to be kept.
+    fn beat(&self, options: &DubboOptions) -> bool {
+        let now = Instant::now();
+        let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = now.saturating_duration_since(used);
+        if idle >= options.idle && self.pending().end_if_idle() {
+            return false;
+        }
+        let beat = self.pulse().beat(now);
+        if beat == Beat::Send {
+            let _ = self.send(reply::heartbeat(0), Pending::next);
+        }
+        beat != Beat::Lost
     }
 
     fn take(&self, frame: Frame) {
@@ -262,5 +316,8 @@ impl Shared {
 /// header alone.
 pub(super) fn make_room(input: &mut BytesMut, wanted: usize) {
     let trusted = TRUSTED.max(input.len());
+    if input.capacity() - input.len() >= wanted.clamp(LEAST, trusted) {
+        return;
+    }
     input.reserve(wanted.clamp(READ, trusted));
 }

@@ -51,6 +51,8 @@ struct Gauge {
     waiting: AtomicUsize,
     /// Told when something was written.
     written: Notify,
+    /// Told when nothing more will be.
+    ended: Notify,
 }
 
 impl Outbox {
@@ -58,7 +60,13 @@ impl Outbox {
     pub(super) fn start(socket: OwnedWriteHalf, stall: Duration) -> Self {
         let (queue, frames) = mpsc::unbounded_channel();
         let gauge = Arc::<Gauge>::default();
-        let writer = tokio::spawn(write(socket, frames, gauge.clone(), stall));
+        let writer = tokio::spawn({
+            let gauge = gauge.clone();
+            async move {
+                write(socket, frames, &gauge, stall).await;
+                gauge.ended.notify_one();
+            }
+        });
         Self {
             queue: Mutex::new(Some(queue)),
             gauge,
@@ -93,16 +101,9 @@ impl Outbox {
         self.gauge.written.notified().await;
     }
 
-    /// Resolves when the socket takes nothing more.
+    /// Resolves once, when the socket takes nothing more.
     pub(super) async fn broken(&self) {
-        let queue = {
-            let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            queue.clone()
-        };
-        match queue {
-            Some(queue) => queue.closed().await,
-            None => std::future::pending().await,
-        }
+        self.gauge.ended.notified().await;
     }
 
     /// Takes nothing more; what is in is written, then the peer is told that no more comes.
@@ -120,12 +121,7 @@ impl Outbox {
     }
 }
 
-async fn write(
-    mut socket: OwnedWriteHalf,
-    mut frames: mpsc::UnboundedReceiver<Frame>,
-    gauge: Arc<Gauge>,
-    stall: Duration,
-) {
+async fn write(mut socket: OwnedWriteHalf, mut frames: mpsc::UnboundedReceiver<Frame>, gauge: &Gauge, stall: Duration) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut gathered = BytesMut::new();
     while frames.recv_many(&mut batch, BATCH).await > 0 {

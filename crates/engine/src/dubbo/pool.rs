@@ -11,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{DubboOptions, link::Link};
 
@@ -43,19 +47,23 @@ impl Pool {
     /// A connection to that address, one of `count`; `true` if it was there before.
     ///
     /// # Errors
-    /// It cannot be made, or not within `limit`.
+    /// It cannot be made within `limit`, or is not there by `until`.
     pub(super) async fn link(
         &self,
         address: SocketAddr,
         count: usize,
         limit: Duration,
+        until: Instant,
     ) -> Result<(Arc<Link>, bool), Arc<io::Error>> {
         let mut made = match self.place(address, count.max(1), limit) {
             Ok(link) => return Ok((link, true)),
             Err(made) => made,
         };
         let gone = || Arc::new(io::Error::from(io::ErrorKind::ConnectionAborted));
-        let result = made.wait_for(Option::is_some).await.map_err(|_| gone())?;
+        // Only who has to wait needs a timer.
+        let result = timeout_at(until, made.wait_for(Option::is_some)).await;
+        let result = result.map_err(|_| Arc::new(io::ErrorKind::TimedOut.into()))?;
+        let result = result.map_err(|_| gone())?;
         match &*result {
             Some(Ok(link)) => Ok((link.clone(), false)),
             Some(Err(error)) => Err(error.clone()),

@@ -12,12 +12,14 @@
 //! as they come. Next on the path: [`call`](super::call).
 
 use std::{
-    future::{Future, pending},
+    future::{Future, pending, poll_fn},
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -94,7 +96,10 @@ pub(crate) async fn serve(
     let mut pulse = Pulse::new(options.heartbeat, Instant::now());
     let mut tick = interval(pulse.every());
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // What hardly ever happens is asked for once and not again with every frame.
     let mut stage = port.stage();
+    let mut closed = pin!(stage.wait_for(|stage| *stage == Stage::Closed));
+    let mut broken = pin!(client.outbox.broken());
     // From when on nothing more is read, once the port is closed.
     let mut leaves: Option<Instant> = None;
     let mut reads = true;
@@ -127,14 +132,14 @@ pub(crate) async fn serve(
             make_room(&mut input, wanted);
         }
         tokio::select! {
-            Some(()) = calls.next(), if !calls.is_empty() => {}
+            () = some_end(&mut calls), if !calls.is_empty() => {}
             read = socket.read_buf(&mut input), if wanted > 0 => match read {
                 Ok(0) | Err(_) => return,
                 Ok(_) => pulse.heard(Instant::now()),
             },
-            () = client.outbox.broken() => return,
+            () = &mut broken => return,
             () = client.outbox.written(), if reads && !has_room => {}
-            _ = stage.wait_for(|stage| *stage == Stage::Closed), if leaves.is_none() => {
+            _ = &mut closed, if leaves.is_none() => {
                 client.outbox.put(reply::read_only(0));
                 leaves = Some(Instant::now() + options.last_call);
             }
@@ -153,6 +158,21 @@ pub(crate) async fn serve(
     client.outbox.finish().await;
     // Closing while the client still sends would reset the connection, and it would never see its last answers.
     let _ = timeout(LINGER, discard(&mut socket)).await;
+}
+
+/// Resolves when calls have ended: all those that have by then.
+async fn some_end<F: Future<Output = ()>>(calls: &mut FuturesUnordered<F>) {
+    let mut some = false;
+    poll_fn(|context| {
+        while let Poll::Ready(Some(())) = calls.poll_next_unpin(context) {
+            some = true;
+        }
+        match some {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 async fn at(moment: Option<Instant>) {

@@ -33,9 +33,9 @@ pub struct Explanation {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestView {
-    /// As given.
+    /// As given; of a Dubbo call the one in its URL.
     pub method: String,
-    /// `http` or `https`.
+    /// `http`, `https` or `dubbo`.
     pub scheme: &'static str,
     /// Lower case, without port.
     pub host: String,
@@ -63,7 +63,7 @@ pub enum Outcome {
     },
     /// An answer of ours.
     Answered {
-        /// Its status.
+        /// Its status, in the numbers of the protocol.
         status: u16,
         /// Why.
         why: String,
@@ -95,16 +95,16 @@ pub struct BackendView {
     pub backend: String,
     /// Per cent of the rule's calls.
     pub share: f64,
-    /// Host that the endpoint sees.
+    /// Host that the endpoint sees; empty for Dubbo, which has none.
     pub host: String,
-    /// Path and query that the endpoint sees.
+    /// Path and query that the endpoint sees; of a Dubbo call the service.
     pub path: String,
     /// Filters of this backend, in words.
     pub filters: Vec<String>,
     /// What it stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterView>,
-    /// Why it stands for nothing; its share is answered 500.
+    /// Why it stands for nothing; its share is answered 500, or 70 by Dubbo's numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
     /// Where its share is redirected to, when the backend's own filters do that.

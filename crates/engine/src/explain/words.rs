@@ -1,7 +1,8 @@
 //! Matches and filters in words.
 
 use landfall_model::rules::{
-    BackendRef, Filter, HeaderEdits, HttpMatch, HttpRoute, PathMatch, PathRewrite, TextMatch, ValueMatch,
+    BackendRef, DubboFilter, DubboMatch, Filter, HeaderEdits, HttpMatch, HttpRoute, Mirror, PathMatch, PathRewrite,
+    TextMatch, ValueMatch,
 };
 
 /// `host a.com, path prefix /orders, method GET, header x = y`.
@@ -23,10 +24,36 @@ pub fn matched(route: &HttpRoute, source: &HttpMatch) -> String {
 }
 
 fn value(what: &str, source: &ValueMatch) -> String {
-    match &source.value {
-        TextMatch::Exact(text) => format!("{what} {} = {text}", source.name),
-        TextMatch::Regex(pattern) => format!("{what} {} like {pattern}", source.name),
+    compared(&format!("{what} {}", source.name), &source.value)
+}
+
+fn compared(what: &str, wanted: &TextMatch) -> String {
+    match wanted {
+        TextMatch::Exact(text) => format!("{what} = {text}"),
+        TextMatch::Regex(pattern) => format!("{what} like {pattern}"),
     }
+}
+
+/// `interface = org.example.Greeter, version like 2[.].*, attachment user = a, argument 0 = b`.
+pub fn dubbo_matched(source: &DubboMatch) -> String {
+    let named = [
+        ("interface", &source.interface),
+        ("group", &source.group),
+        ("version", &source.version),
+        ("method", &source.method),
+    ];
+    let mut parts: Vec<String> = named
+        .into_iter()
+        .filter_map(|(what, wanted)| Some(compared(what, wanted.as_ref()?)))
+        .collect();
+    parts.extend(source.attachments.iter().map(|wanted| value("attachment", wanted)));
+    parts.extend(source.arguments.count.map(|count| format!("arguments = {count}")));
+    let values = source.arguments.values.iter();
+    parts.extend(values.map(|wanted| compared(&format!("argument {}", wanted.index), &wanted.value)));
+    if parts.is_empty() {
+        return "every call".to_owned();
+    }
+    parts.join(", ")
 }
 
 /// `name.namespace:port`.
@@ -63,9 +90,29 @@ pub fn filter(source: &Filter) -> String {
             parts.extend(redirect.path.iter().map(path_rewrite));
             format!("redirect: {}", parts.join(", "))
         }
-        Filter::Mirror(mirror) => {
-            let (numerator, denominator) = mirror.fraction;
-            format!("mirror: {numerator} of {denominator} to {}", backend(&mirror.backend))
+        Filter::Mirror(mirror) => mirrored(mirror),
+        Filter::Transcode(transcoding) => format!("JSON to Dubbo: {}", transcoding.name),
+    }
+}
+
+fn mirrored(mirror: &Mirror) -> String {
+    let (numerator, denominator) = mirror.fraction;
+    format!("mirror: {numerator} of {denominator} to {}", backend(&mirror.backend))
+}
+
+/// `fault: 10 of 100 wait 200ms, 1 of 100 are answered 80`.
+pub fn dubbo_filter(source: &DubboFilter) -> String {
+    match source {
+        DubboFilter::Mirror(mirror) => mirrored(mirror),
+        DubboFilter::Fault(fault) => {
+            let delay = fault
+                .delay
+                .map(|(delay, (part, all))| format!("{part} of {all} wait {delay:?}"));
+            let abort = fault
+                .abort
+                .map(|(status, (part, all))| format!("{part} of {all} are answered {status}"));
+            let parts: Vec<String> = delay.into_iter().chain(abort).collect();
+            format!("fault: {}", parts.join(", "))
         }
     }
 }

@@ -68,7 +68,7 @@ impl Answer {
             Self::Internal => "internal error",
             Self::ConnectFailed => "no connection to the endpoint",
             Self::BrokenOff => "endpoint broke off",
-            Self::NoEndpoint(NoEndpoint::Empty) => "no endpoint",
+            Self::NoEndpoint(NoEndpoint::Empty | NoEndpoint::Tag) => "no endpoint",
             Self::NoEndpoint(NoEndpoint::Ejected) => "no healthy endpoint",
             Self::NoEndpoint(NoEndpoint::Overloaded) => "too many calls in flight",
             Self::TimedOut => "timed out",

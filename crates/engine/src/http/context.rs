@@ -1,6 +1,6 @@
 //! What is kept of a call while pingora carries it, from its head to its last byte.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -25,6 +25,8 @@ pub struct CallState {
     /// The endpoint of the present try.
     pub(super) lease: Option<Lease>,
     pub(super) tried: Tried,
+    /// The endpoint of a call of Dubbo.
+    pub(super) called: Option<SocketAddr>,
     /// Tries begun.
     pub(super) tries: u32,
     /// What the present try may do until, and the call.
@@ -84,6 +86,7 @@ impl CallState {
             backend: None,
             cluster: None,
             lease: None,
+            called: None,
             tried: Tried::default(),
             tries: 0,
             try_deadline: None,

@@ -41,7 +41,11 @@ impl Gateway {
             upstream_took: state.upstream_time,
             route: state.rule.as_ref().map(|rule| (&*rule.route, rule.index)),
             cluster: state.cluster.as_ref().map(|cluster| &cluster.id),
-            endpoint: state.lease.as_ref().map(|lease| lease.endpoint().address),
+            endpoint: state
+                .lease
+                .as_ref()
+                .map(|lease| lease.endpoint().address)
+                .or(state.called),
             tries: state.tries,
             error: state.answer.map(|answer| answer.words()),
             request_id: value(REQUEST_ID),

@@ -18,7 +18,7 @@ use super::{
     forward::{self, RequestHeaders, ResponseHeaders},
     peer,
     request::{authority_of, kind_of, scheme_of, with_call},
-    select::filters_of,
+    select::{filters_of, transcoder_of},
     verdict::{
         HELD_TOO_LONG, OWN_ANSWER, RETRY_STATUS, decide_retry, fail_lease, give, has_begun, log_try, next_endpoint,
         own_fault, whose_fault,
@@ -53,12 +53,20 @@ impl ProxyHttp for Gateway {
                 self.redirect(session, state, redirection).await?;
                 return Ok(true);
             }
+            Err(answer) if transcoder_of(state).is_some() => {
+                self.refuse_transcoded(session, state, answer).await?;
+                return Ok(true);
+            }
             Err(answer) => {
                 state.answer = Some(answer);
                 state.status = answer.status();
                 answer.send(session, state.kind == Kind::Grpc).await?;
                 return Ok(true);
             }
+        }
+        if let Some(transcoder) = transcoder_of(state) {
+            self.transcode(session, state, &transcoder).await?;
+            return Ok(true);
         }
         self.start_copies(session, state);
         Ok(false)

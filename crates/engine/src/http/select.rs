@@ -1,5 +1,7 @@
 //! From a request to its rule, its backend and its cluster, or to an answer of our own.
 
+use std::sync::Arc;
+
 use http::header;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
@@ -17,6 +19,7 @@ use crate::{
     filter::{Filters, Redirection},
     moment::Moment,
     runtime::{Choice, Selected},
+    transcode::Transcoder,
 };
 
 impl Gateway {
@@ -80,6 +83,11 @@ impl Gateway {
         }
         end_with_head(session, Box::new(head)).await
     }
+}
+
+/// What makes a call of Dubbo of the request, if its rule does.
+pub(super) fn transcoder_of(state: &CallState) -> Option<Arc<Transcoder>> {
+    state.rule.as_ref()?.filters.transcoder().cloned()
 }
 
 /// The filters of the rule, then those of the backend.

@@ -138,7 +138,7 @@ struct TryCells {
 /// Names of how tries end without an answer.
 pub(super) const FAILURES: [&str; 4] = ["connect_failed", "reset", "timeout", "cancelled"];
 /// Names of why calls get no endpoint.
-pub(super) const NO_ENDPOINT: [&str; 3] = ["empty", "ejected", "overloaded"];
+pub(super) const NO_ENDPOINT: [&str; 4] = ["empty", "ejected", "overloaded", "tag"];
 /// Names of where connections come from.
 pub(super) const CONNECTIONS: [&str; 2] = ["new", "reused"];
 
@@ -179,6 +179,7 @@ impl ClusterMetrics {
             NoEndpoint::Empty => 0,
             NoEndpoint::Ejected => 1,
             NoEndpoint::Overloaded => 2,
+            NoEndpoint::Tag => 3,
         };
         self.no_endpoint[which].increment();
     }

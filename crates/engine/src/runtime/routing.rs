@@ -38,6 +38,7 @@ impl Routing {
         };
         let mut regexes = Regexes::default();
         let mut problems = Vec::new();
+        let mut transcoded = Vec::new();
         let mut tables: HashMap<&ListenerId, (&HostPattern, RouteTable)> = snapshot
             .listeners
             .iter()
@@ -50,6 +51,9 @@ impl Routing {
                     Rule::broken(&route.id, index, source, &why, metrics)
                 });
                 let rule = Arc::new(rule);
+                if rule.filters.transcoder().is_some() {
+                    transcoded.push(rule.clone());
+                }
                 for attachment in &route.attachments {
                     let Some((hostname, table)) = tables.get_mut(&attachment.listener) else {
                         continue;
@@ -88,8 +92,26 @@ impl Routing {
             listeners,
             dubbo,
             regexes,
+            transcoded,
             problems,
             places,
+        }
+    }
+}
+
+impl Routing {
+    /// Tells the rules that call Dubbo what the registries say of its services' types.
+    pub(super) fn learn(&self, snapshot: &Snapshot) {
+        for rule in &self.transcoded {
+            let Some(transcoder) = rule.filters.transcoder() else {
+                continue;
+            };
+            for backend in rule.backends() {
+                if let Some(Resolution::Cluster(id)) = snapshot.backends.get(&backend.backend) {
+                    let known = snapshot.definitions.get(&(transcoder.name().clone(), id.clone()));
+                    transcoder.learn(id, known);
+                }
+            }
         }
     }
 }

@@ -2,14 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use landfall_codec::dubbo2::{Event, Header, Serialization, reply};
+use landfall_codec::dubbo2::{Event, Header, Kind, Serialization, Status, reply};
 use landfall_engine::DubboOptions;
-use landfall_model::rules::{DubboMatch, TextMatch, ValueMatch};
+use landfall_model::{
+    Protocol,
+    rules::{
+        ArgumentMatch, ArgumentsMatch, DubboFault, DubboFilter, DubboMatch, FrameworkCalls, Mirror, TextMatch,
+        TrafficPolicy, ValueMatch,
+    },
+};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
     dubbo_peer::{Consumer, GREETER, Provider, bytes_of, call, call_of, header, one_way, opaque, read},
-    world::{Plan, World, dubbo_rule, eventually, nobody},
+    world::{Plan, World, dubbo_rule, endpoint, eventually, nobody, reference},
 };
 
 const CALLS: u16 = 20880;
@@ -125,6 +131,238 @@ async fn calls_go_by_interface_version_method_and_attachment_and_what_no_rule_ta
     let mut figures = String::new();
     world.engine.render_metrics(&mut figures);
     assert!(figures.contains(r#"route="dubbo:default/calls""#), "{figures}");
+}
+
+#[tokio::test]
+async fn calls_go_by_their_arguments_and_arrive_unchanged() {
+    let (all, dear) = (Provider::start("all").await, Provider::start("dear").await);
+    let by_argument = |count, value: &str| DubboMatch {
+        interface: exactly(GREETER),
+        arguments: ArgumentsMatch {
+            count,
+            values: vec![ArgumentMatch {
+                index: 0,
+                value: TextMatch::Regex(value.into()),
+            }],
+        },
+        ..DubboMatch::default()
+    };
+    let plan = Plan::dubbo_to(&[all.address])
+        .dubbo_cluster("dear", &[dear.address])
+        .dubbo_rule(dubbo_rule(by_argument(Some(1), "[0-9]{4,}"), "dear"))
+        .dubbo_rule(dubbo_rule(by_argument(Some(2), ".*"), "nothing"));
+    let world = start(&plan);
+    let mut consumer = consumer(&world).await;
+    for (argument, name) in [("1000", "dear"), ("999", "all"), ("1000 EUR", "all")] {
+        assert_eq!(
+            consumer.ask(&call(1, "name", argument, &[])).await,
+            (20, name.to_owned())
+        );
+        assert_eq!(
+            consumer.ask(&call(2, "echo", argument, &[])).await,
+            (20, argument.to_owned())
+        );
+    }
+    assert_eq!(dear.calls(), ["name 1000", "echo 1000"]);
+}
+
+/// A plan with these filters on its only rule.
+fn filtered(addresses: &[std::net::SocketAddr], filters: Vec<DubboFilter>) -> Plan {
+    let mut plan = Plan::dubbo_to(addresses);
+    plan.dubbo[0].filters = filters;
+    plan
+}
+
+fn copies_to(cluster: &str, fraction: (u32, u32)) -> DubboFilter {
+    DubboFilter::Mirror(Mirror {
+        backend: reference(cluster),
+        fraction,
+    })
+}
+
+#[tokio::test]
+async fn a_mirror_gets_copies_of_calls_and_nobody_waits_for_what_it_says() {
+    let (main, mirror) = (Provider::start("main").await, Provider::start("mirror").await);
+    let filters = vec![
+        copies_to("mirror", (1, 1)),
+        copies_to("nobody", (1, 1)),
+        copies_to("missing", (1, 1)),
+        copies_to("mirror", (0, 100)),
+    ];
+    let plan = filtered(&[main.address], filters)
+        .dubbo_cluster("mirror", &[mirror.address])
+        .dubbo_cluster("nobody", &[nobody().await]);
+    let world = start(&plan);
+    let mut consumer = consumer(&world).await;
+    for id in 1..=3 {
+        assert_eq!(consumer.ask(&call(id, "name", "x", &[])).await, (20, "main".to_owned()));
+    }
+    consumer.send(&one_way(call(4, "echo", "told", &[]))).await;
+    // What a mirror answers never, or dies of, is not the caller's affair.
+    assert_eq!(consumer.ask(&call(5, "echo", "y", &[])).await, (20, "y".to_owned()));
+    let sorted = |provider: &Provider| {
+        let mut calls = provider.calls();
+        calls.sort_unstable();
+        calls
+    };
+    let expected = ["echo told", "echo y", "name x", "name x", "name x"];
+    eventually("every call is copied", || sorted(&mirror) == expected).await;
+    assert_eq!(sorted(&main), expected);
+    assert_eq!(mirror.connections(), 1);
+    mirror.cut();
+    assert_eq!(consumer.ask(&call(6, "name", "x", &[])).await, (20, "main".to_owned()));
+}
+
+#[tokio::test]
+async fn copies_that_nobody_answers_do_not_pile_up() {
+    let (main, mirror) = (Provider::start("main").await, Provider::start("mirror").await);
+    let mut plan = Plan::dubbo_to(&[])
+        .dubbo_cluster("main", &[main.address])
+        .dubbo_cluster("mirror", &[mirror.address]);
+    plan.dubbo.clear();
+    let mut never = dubbo_rule(DubboMatch::default(), "main");
+    never.filters = vec![copies_to("mirror", (1, 1))];
+    let options = DubboOptions {
+        calls: 2,
+        ..DubboOptions::default()
+    };
+    let world = World::with_dubbo(&plan.dubbo_rule(never), options);
+    let mut consumer = consumer(&world).await;
+    let began = Instant::now();
+    while mirror.calls().len() < 5 {
+        assert_eq!(consumer.ask(&call(1, "name", "x", &[])).await.0, 20);
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "the room of an answered copy is free again"
+        );
+    }
+    let unanswered = || mirror.calls().iter().filter(|call| *call == "never x").count();
+    let impatient = call(2, "never", "x", &[("timeout", "50")]);
+    while unanswered() < 2 {
+        assert_eq!(consumer.ask(&impatient).await.0, 31);
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+    // Two stand now, for as long as the policy lets them wait: there is no room for a third.
+    assert_eq!(consumer.ask(&impatient).await.0, 31);
+    let copied = mirror.calls().len();
+    for _ in 0..3 {
+        assert_eq!(consumer.ask(&call(3, "name", "x", &[])).await, (20, "main".to_owned()));
+    }
+    assert_eq!((mirror.calls().len(), unanswered()), (copied, 2));
+}
+
+#[tokio::test]
+async fn faults_delay_and_end_calls_with_the_status_asked_for() {
+    let provider = Provider::start("a").await;
+    let fault = |delay: Option<u64>, abort: Option<u8>| {
+        DubboFilter::Fault(DubboFault {
+            delay: delay.map(|millis| (Duration::from_millis(millis), (100, 100))),
+            abort: abort.map(|status| (status, (100, 100))),
+        })
+    };
+    let world = start(&filtered(
+        &[provider.address],
+        vec![copies_to("calls", (1, 1)), fault(None, Some(70))],
+    ));
+    let mut ended = consumer(&world).await;
+    let expected = (70, "gateway: a fault on purpose".to_owned());
+    assert_eq!(ended.ask(&call(1, "name", "x", &[])).await, expected);
+    ended.send(&one_way(call(2, "name", "x", &[]))).await;
+    assert_eq!(
+        ended.ask(&call(3, "name", "x", &[])).await,
+        expected,
+        "a one-way call has no answer"
+    );
+    assert_eq!(provider.calls(), [""; 0], "neither calls nor copies");
+
+    let world = start(&filtered(&[provider.address], vec![fault(Some(150), None)]));
+    let mut delayed = consumer(&world).await;
+    let began = Instant::now();
+    assert_eq!(delayed.ask(&call(1, "name", "x", &[])).await, (20, "a".to_owned()));
+    assert!(began.elapsed() >= Duration::from_millis(150), "{:?}", began.elapsed());
+    let impatient = call(2, "name", "x", &[("timeout", "20")]);
+    assert_eq!(delayed.ask(&impatient).await.0, 31, "the wait is time of the call");
+    assert_eq!(provider.calls().len(), 1);
+
+    let mut nowhere = dubbo_rule(DubboMatch::default(), "missing");
+    nowhere.filters = vec![fault(Some(1), Some(100))];
+    nowhere.backends.clear();
+    let mut plan = Plan::dubbo_to(&[]);
+    plan.dubbo.clear();
+    let world = start(&plan.dubbo_rule(nowhere));
+    assert_eq!(
+        consumer(&world).await.ask(&call(1, "name", "x", &[])).await.0,
+        100,
+        "it needs no backend"
+    );
+    eventually("the call is logged", || world.log.lines().len() == 1).await;
+    let line = &world.log.lines()[0];
+    assert_eq!(
+        (&line["status"], &line["error"]),
+        (&100.into(), &"a fault on purpose".into())
+    );
+}
+
+#[tokio::test]
+async fn a_tag_leads_to_the_providers_that_have_it() {
+    let (plain, gray) = (Provider::start("plain").await, Provider::start("gray").await);
+    let mut tagged = endpoint(gray.address, Protocol::Dubbo);
+    tagged.tag = Some("gray".into());
+    let mut plan = Plan::dubbo_to(&[]);
+    plan.dubbo.clear();
+    let endpoints = vec![endpoint(plain.address, Protocol::Dubbo), tagged];
+    let plan = plan
+        .cluster_with("both", endpoints, TrafficPolicy::default())
+        .dubbo_rule(dubbo_rule(DubboMatch::default(), "both"));
+    let world = start(&plan);
+    let mut consumer = consumer(&world).await;
+    let force = ("dubbo.force.tag", "true");
+    for _ in 0..10 {
+        for (attachments, name) in [
+            (&[("dubbo.tag", "gray")][..], "gray"),
+            (&[], "plain"),
+            (&[("dubbo.tag", "blue")], "plain"),
+            (&[("dubbo.tag", "gray"), force], "gray"),
+        ] {
+            let asked = call(1, "name", "", attachments);
+            assert_eq!(consumer.ask(&asked).await, (20, name.to_owned()), "{attachments:?}");
+        }
+        let nobody = call(2, "name", "", &[("dubbo.tag", "blue"), force]);
+        assert_eq!(
+            consumer.ask(&nobody).await,
+            (80, "gateway: no endpoint for the call's tag".to_owned())
+        );
+    }
+}
+
+#[tokio::test]
+async fn calls_of_the_frameworks_own_pass_unless_a_rule_refuses_them() {
+    let provider = Provider::start("a").await;
+    let metadata = "org.apache.dubbo.metadata.MetadataService";
+    let open = start(&Plan::dubbo_to(&[provider.address]));
+    let mut plan = Plan::dubbo_to(&[provider.address]);
+    plan.dubbo[0].refuse = vec![FrameworkCalls::Generic, FrameworkCalls::Echo, FrameworkCalls::Metadata];
+    let closed = start(&plan);
+    let (mut open, mut closed) = (consumer(&open).await, consumer(&closed).await);
+    for asked in [
+        call(1, "$echo", "x", &[]),
+        call(2, "$invoke", "x", &[]),
+        call(3, "$invokeAsync", "x", &[]),
+        call_of(metadata, 4, "echo", "x", &[]),
+    ] {
+        assert_eq!(open.ask(&asked).await, (20, "x".to_owned()));
+        assert_eq!(closed.ask(&asked).await, (20, "!java.lang.RuntimeException".to_owned()));
+    }
+    assert_eq!(provider.calls().len(), 4, "none of the refused");
+    assert_eq!(closed.ask(&call(6, "echo", "x", &[])).await, (20, "x".to_owned()));
+    let unread = opaque(7, Serialization::FASTJSON2, b"any");
+    closed.send(&unread).await;
+    let answer = closed.frame().await.unwrap();
+    assert_eq!(
+        answer.header.kind,
+        Kind::Response(Status::BAD_REQUEST),
+        "it might be one of them"
+    );
 }
 
 #[tokio::test]

@@ -61,6 +61,8 @@ pub fn endpoint(address: SocketAddr, protocol: Protocol) -> Endpoint {
         tls: None,
         weight: 100,
         zone: None,
+        tag: None,
+        exported: None,
         origin: Origin {
             registry: registry(),
             service: "s".into(),
@@ -231,6 +233,8 @@ pub fn dubbo_rule(matches: DubboMatch, cluster: &str) -> DubboRule {
     DubboRule {
         name: None,
         matches: vec![matches],
+        filters: Vec::new(),
+        refuse: Vec::new(),
         backends: vec![Backend {
             backend: reference(cluster),
             weight: 1,

@@ -290,7 +290,7 @@ proptest! {
             let exposed: Vec<Exposed<'_>> = service
                 .methods
                 .iter()
-                .map(|method| Exposed { service: &service, method, verb: "POST", path: "/" })
+                .map(|method| Exposed { service: &service, method, verb: "POST", path: "/", places: &[] })
                 .collect();
             document("any", "1", &exposed);
             for method in &service.methods {

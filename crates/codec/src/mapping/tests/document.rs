@@ -42,6 +42,7 @@ fn methods_are_described_with_their_parameters_bodies_and_results() {
         method: &service.methods[method],
         verb,
         path,
+        places: &[],
     };
     let made = document(
         "shop",
@@ -155,6 +156,7 @@ fn a_class_that_grows_with_every_step_has_an_end() {
         method: &service.methods[0],
         verb: "GET",
         path: "/grow",
+        places: &[],
     }];
     let made = document("grow", "1", &exposed).to_string();
     assert!(made.len() < 4 << 20, "{} bytes", made.len());
