@@ -16,7 +16,9 @@ const LEGACY: &str = "dev.landfall.estate.LegacyGreetingService";
 fn config(zookeeper: &str, port: u16) -> String {
     let rule = |service: &str| {
         format!(
-            "    - matches: [{{ interface: {{ value: {service} }} }}]\n      backendRefs: [{{ name: {service}, namespace: \
+            "    - matches: [{{ interface: {{ value: {service} }}, arguments: {{ count: 1, values: [{{ index: 0, value: stopped }}] }} }}]\n      \
+             filters: [{{ type: Fault, fault: {{ abort: {{ status: 70 }} }} }}]\n    \
+             - matches: [{{ interface: {{ value: {service} }} }}]\n      backendRefs: [{{ name: {service}, namespace: \
              zookeeper }}]\n      idempotentMethods: [{{ value: sayHello }}]\n"
         )
     };
@@ -64,6 +66,11 @@ async fn unmodified_dubbo_consumers_call_dubbo_providers_through_the_gateway() {
             get(&at("/hello?fail")).await,
             (502, "java.lang.IllegalArgumentException: asked to fail".to_owned()),
             "the provider's own exception"
+        );
+        let (status, text) = get(&at("/hello?stopped")).await;
+        assert!(
+            status == 502 && text.contains("a fault on purpose"),
+            "what the argument chooses: {status} {text}"
         );
         let (status, text) = get(&at("/later?world")).await;
         assert!(

@@ -4,6 +4,8 @@ mod applications;
 mod bridge;
 mod changes;
 mod dubbo;
+mod dubbo_clients;
+mod dubbo_versions;
 mod election;
 mod embedded;
 mod facade;
@@ -26,6 +28,7 @@ mod publish;
 mod rights;
 mod switch_off;
 mod synced;
+mod transcoding;
 mod writers;
 mod zookeeper;
 

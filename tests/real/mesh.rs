@@ -91,6 +91,11 @@ async fn in_a_full_mesh_of_real_registries_each_record_stands_once_and_then_noth
     let (began, idle) = (Instant::now(), idle());
     while began.elapsed() < idle {
         tokio::time::sleep(Duration::from_secs(5)).await;
+        for site in &sites {
+            for native in &site.natives {
+                site.registry.keep(native).await.expect("it is still registered");
+            }
+        }
         let now = sent(&landfall).await.expect("metrics");
         for (registry, now) in &now {
             let before = written[registry].changes();

@@ -76,6 +76,44 @@ async fn explain_tells_the_route_from_a_file_and_from_a_running_landfall() {
 }
 
 #[tokio::test]
+async fn explain_and_get_tell_where_calls_of_dubbo_go() {
+    let origin = Origin::start("origin").await;
+    let calls = landfall::free_port();
+    let config = [
+        super::one_origin(origin.address).replace("listeners: [", &format!("listeners: [{{ name: calls, port: {calls}, protocol: Dubbo }}, ")),
+        "apiVersion: landfall.dev/v1\nkind: DubboRoute\nmetadata: { name: greeter }\nspec:\n  parentRefs: [{ name: edge, sectionName: calls }]\n  \
+         rules:\n    - matches: [{ interface: { value: org.example.Greeter }, method: { type: RegularExpression, value: \"get.*\" } }]\n      \
+         backendRefs: [{ name: origin, namespace: static }]\n"
+            .to_owned(),
+    ]
+    .join("---\n");
+    let landfall = Landfall::up(&config).await;
+    let path = landfall.dir.path().join("config.yaml");
+    let admin = format!("127.0.0.1:{}", landfall.admin);
+    let url = |method: &str| format!("dubbo://localhost:{calls}/org.example.Greeter?method={method}");
+    for asked in [["--config", path.to_str().unwrap()], ["--admin", &admin]] {
+        let (code, out, err) = landfall::run(&["explain", asked[0], asked[1], &url("getName")]);
+        assert_eq!(code, 0, "{asked:?}: {out}{err}");
+        assert!(
+            out.contains("default/greeter rule 0") && out.contains(&origin.address.to_string()),
+            "{out}"
+        );
+        let (code, out, err) = landfall::run(&["explain", asked[0], asked[1], &url("setName")]);
+        assert_eq!(code, 1, "{asked:?}: {out}{err}");
+        assert!(
+            out.contains("answer    60") && out.contains("its method does not match"),
+            "{out}"
+        );
+    }
+    let (code, out, err) = landfall::run(&["get", "routes", "--admin", &admin]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(
+        out.contains("default/greeter") && out.contains("interface=org.example.Greeter method~get.*"),
+        "{out}"
+    );
+}
+
+#[tokio::test]
 async fn get_and_why_print_tables_json_and_yaml() {
     let origin = Origin::start("origin").await;
     let landfall = Landfall::up(&super::one_origin(origin.address)).await;

@@ -9,6 +9,7 @@ mod reload;
 mod slow_clients;
 mod smuggling;
 mod streaming;
+mod transcoding;
 
 /// A gateway on `{port}` with one route `/` to one static origin.
 fn one_origin(address: std::net::SocketAddr) -> String {

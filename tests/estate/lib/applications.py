@@ -149,6 +149,14 @@ def stock(part):
     return [sys.executable, str(cache.HOME / "stock" / "stock.py")]
 
 
+def callergo(part):
+    return [f"{cache.built('callergo')}/callergo"]
+
+
+def callernode(part):
+    return ["node", f"{cache.built('callernode')}/caller.js"]
+
+
 # --- when they are ready
 
 # Nothing here is ever behind a proxy, whatever the environment says.
@@ -329,6 +337,10 @@ def uses_nacos(part, estate):
     return {"NACOS": f"127.0.0.1:{estate.port_of('nacos')}"}
 
 
+def calls(provider):
+    return lambda part, estate: {"URL": f"dubbo://127.0.0.1:{estate.port_of(provider)}"}
+
+
 PACKAGE = "dev.landfall.estate"
 OPENS = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in
          ("java.lang", "java.lang.reflect", "java.util", "java.util.concurrent", "java.math", "java.text", "java.net",
@@ -358,6 +370,11 @@ APPLICATIONS = {
                            caller_ready, ["zookeeper"], uses_zookeeper),
     "caller27": Application(["http"], java("dubbo27", f"{PACKAGE}.Dubbo27Caller", 128, *DUBBO_OPTIONS),
                             caller_ready, ["zookeeper"], uses_zookeeper),
+    # Led to a provider by its URL; they ask no registry.
+    "caller26": Application(["http"], java("dubbo26", f"{PACKAGE}.Dubbo26Caller", 128, *DUBBO_OPTIONS), caller_ready,
+                            ["dubbo27"], calls("dubbo27")),
+    "callergo": Application(["http"], callergo, caller_ready, ["dubbo3"], calls("dubbo3")),
+    "callernode": Application(["http"], callernode, caller_ready, ["dubbo3"], calls("dubbo3")),
     "nacos": Application(["http", "grpc", "cluster", "raft"], java("nacos", f"{PACKAGE}.NacosServer", 256, *OPENS),
                          nacos_ready, offsets={"grpc": 1000, "cluster": 1001, "raft": -1000}),
     "parts": Application(["http"], java("parts", f"{PACKAGE}.Parts", 64, *LOG_OPTIONS), parts_ready, ["nacos"],

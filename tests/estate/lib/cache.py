@@ -21,14 +21,21 @@ CACHE = Path(os.environ.get("LANDFALL_CACHE") or Path.home() / ".cache" / "landf
 CONSUL_MODULE = "github.com/hashicorp/consul"
 
 DEBIAN_PACKAGE_OF = {"java": "openjdk-17-jdk-headless", "javac": "openjdk-17-jdk-headless", "mvn": "maven",
-                     "go": "golang-go"}
+                     "go": "golang-go", "node": "nodejs", "npm": "npm"}
 
 
 # Applications that are another main class of a module that is named after somebody else.
-MODULE_OF = {"caller3": "dubbo3", "caller27": "dubbo27"}
+MODULE_OF = {"caller3": "dubbo3", "caller27": "dubbo27", "caller26": "dubbo26"}
 
 # Programs that are run and end; they are no modules of the parent, so that a new one leaves the applications' builds as they are.
 TOOLS = ["hessian"]
+
+# An application that is no module of the parent either, for the same reason.
+APART = ["dubbo26"]
+
+# Applications in other languages, each in a folder of its own.
+IN_GO = ["callergo"]
+IN_NODE = ["callernode"]
 
 
 class Failed(Exception):
@@ -64,11 +71,16 @@ def build(applications):
             say("another build is running, waiting for it…")
             fcntl.flock(lock, fcntl.LOCK_EX)
         missing = [application for application in applications if _missing(application)]
-        jvm = [application for application in missing if application != "consul"]
+        jvm = [application for application in missing if application not in ("consul", *IN_GO, *IN_NODE)]
         if jvm:
             _build_jvm(jvm)
         if "consul" in missing:
             _build_consul()
+        for application in missing:
+            if application in IN_GO:
+                _build_go(application)
+            if application in IN_NODE:
+                _build_node(application)
 
 
 def require(tool):
@@ -95,6 +107,8 @@ def last_lines(text, count=20):
 def _sources_of(application):
     if application == "consul":
         return [HOME / "consul" / "go.mod", HOME / "consul" / "go.sum"]
+    if application in IN_GO + IN_NODE:
+        return [path for path in (HOME / application).iterdir() if path.is_file()]
     module = HOME / "java" / application
     if not module.is_dir():
         return []
@@ -114,12 +128,12 @@ def _build_jvm(applications):
     say(f"building {', '.join(applications)} with Maven{first}…")
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="building-") as output:
         # The tests of the estate are the tests that use it, so there are none here to run.
-        modules = [application for application in applications if application not in TOOLS]
+        modules = [application for application in applications if application not in TOOLS + APART]
         if modules:
             _run(["mvn", "-q", "-B", "-f", str(HOME / "java" / "pom.xml"), f"-Destate.out={output}",
                   "-pl", ",".join(modules), "package"], HOME / "java")
-        for tool in set(applications) - set(modules):
-            _run(["mvn", "-q", "-B", "-f", str(HOME / "java" / tool / "pom.xml"), f"-Destate.out={output}", "package"],
+        for alone in set(applications) - set(modules):
+            _run(["mvn", "-q", "-B", "-f", str(HOME / "java" / alone / "pom.xml"), f"-Destate.out={output}", "package"],
                  HOME / "java")
         for application in applications:
             (Path(output) / application).rename(built(application))
@@ -132,6 +146,28 @@ def _build_consul():
         _run(["go", "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", f"{output}/consul/consul",
               CONSUL_MODULE], HOME / "consul")
         (Path(output) / "consul").rename(built("consul"))
+
+
+def _build_go(application):
+    require("go")
+    say(f"building {application} with Go (first time about a minute on two cores)…")
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="building-") as output:
+        _run(["go", "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", f"{output}/{application}/{application}", "."],
+             HOME / application)
+        (Path(output) / application).rename(built(application))
+
+
+def _build_node(application):
+    require("node")
+    require("npm")
+    say(f"installing what {application} needs with npm…")
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="building-") as output:
+        folder = Path(output) / application
+        folder.mkdir()
+        for path in _sources_of(application):
+            shutil.copy(path, folder)
+        _run(["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
+        folder.rename(built(application))
 
 
 def _run(command, folder):

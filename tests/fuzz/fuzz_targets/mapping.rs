@@ -23,6 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
             method,
             verb: "POST",
             path: "/any",
+            places: &[],
         })
         .collect();
     document("any", "1", &exposed);

@@ -73,6 +73,9 @@ public class Dubbo3Provider implements GreetingService {
         if (!"own".equals(setting("HOST", ""))) {
             protocol.setHost(OnLoopback.BIND);
         }
+        if (!setting("SERIALIZATIONS", "").isEmpty()) {
+            protocol.setPreferSerialization(setting("SERIALIZATIONS", ""));
+        }
         return protocol;
     }
 

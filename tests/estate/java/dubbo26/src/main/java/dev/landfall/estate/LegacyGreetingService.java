@@ -1,0 +1,7 @@
+package dev.landfall.estate;
+
+public interface LegacyGreetingService {
+    String sayHello(String name);
+
+    int add(int left, int right);
+}
