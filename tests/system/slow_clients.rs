@@ -81,3 +81,50 @@ async fn a_body_that_never_ends_is_ended_by_the_time_of_its_call_although_bytes_
     assert!(answer.starts_with(b"HTTP/1.1 504 "), "{}", answer.escape_ascii());
     endpoint.has_open(0).await;
 }
+
+/// More than the buffers of both sockets hold: such a client reads nothing until somebody has read what it sends.
+const UPLOAD: usize = 48 << 20;
+
+/// Sends a head and a long body, reads only then, and gives back all that was answered.
+async fn send_all_then_read(landfall: &Landfall, head: &str) -> String {
+    let mut socket = TcpStream::connect(("127.0.0.1", landfall.port)).await.unwrap();
+    let sent_and_read = async {
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let part = vec![b'x'; 1 << 20];
+        for _ in 0..UPLOAD >> 20 {
+            socket.write_all(&part).await.unwrap();
+        }
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = tokio::time::timeout(LATEST, sent_and_read).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_sends_all_before_it_reads_gets_the_answer_that_came_before_the_end_of_its_body() {
+    // An address that refuses: the answer is made while nearly all of the body is still to come.
+    let refusing = {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.local_addr().unwrap()
+    };
+    let landfall = Landfall::up(&super::one_origin(refusing)).await;
+    for (head, status) in [
+        (
+            format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {UPLOAD}\r\n\r\n"),
+            "HTTP/1.1 502 ",
+        ),
+        // A head that is refused leaves a body that nobody can measure.
+        (
+            format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {UPLOAD}\r\nContent-Length: 1\r\n\r\n"),
+            "HTTP/1.1 400 ",
+        ),
+    ] {
+        for round in 0..5 {
+            let answer = send_all_then_read(&landfall, &head).await;
+            assert!(answer.starts_with(status), "round {round}: {answer:?}");
+            assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+        }
+    }
+}

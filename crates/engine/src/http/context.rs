@@ -50,6 +50,8 @@ pub struct CallState {
     pub(super) copies: Copies,
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
+    /// When an answer of ours was out, if that is before the end of the connection.
+    pub(super) ended: Option<Moment>,
     /// Whether its figures were taken.
     counted: bool,
 }
@@ -102,6 +104,7 @@ impl CallState {
             copies: Copies::default(),
             request_bytes: 0,
             response_bytes: 0,
+            ended: None,
             counted: false,
         }
     }

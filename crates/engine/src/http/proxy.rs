@@ -369,6 +369,7 @@ impl ProxyHttp for Gateway {
             state.status = answer.status();
             session.set_keepalive(None);
             if answer.send(session, state.kind == Kind::Grpc).await.is_ok() && !session.is_http2() {
+                state.ended = Some(Moment::now());
                 // Lingers while the client still sends, or it would never see the answer.
                 session.as_downstream_mut().shutdown().await;
             }
@@ -389,7 +390,7 @@ impl ProxyHttp for Gateway {
         if state.response_bytes == 0 {
             state.response_bytes = session.body_bytes_sent() as u64;
         }
-        let took = Moment::now().since(state.started);
+        let took = state.ended.unwrap_or_else(Moment::now).since(state.started);
         state.count(took);
         self.log(session, state, took);
         state.lease = None;

@@ -290,9 +290,5 @@ async fn reply_with(session: &mut Session, state: &mut CallState, reply: Reply) 
         }
         _ => end_with_head(session, head).await?,
     }
-    if reply.unread && !session.is_http2() {
-        // Lingers while the client still sends, or it would never see the answer.
-        session.as_downstream_mut().shutdown().await;
-    }
     Ok(())
 }

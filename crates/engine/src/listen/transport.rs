@@ -8,13 +8,16 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
+    time::Instant,
 };
 use tokio_rustls::server::TlsStream;
 
-/// How long a refused client gets to read why.
+/// How long a client that is told an end gets to read it, from when it last sent something.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
+/// … and in all: what it sends is thrown away, and must not keep a socket for ever.
+pub(super) const LINGER_AT_MOST: Duration = Duration::from_secs(10);
 
 /// A plain or TLS connection.
 pub(crate) enum Transport {
@@ -75,14 +78,29 @@ impl Transport {
 /// Sends the last words, half-closes, and reads on for a moment: closing at once while the client still sends
 /// would reset the connection, and the client would never see the answer.
 pub(crate) async fn end_with<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, words: &[u8]) -> io::Result<()> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let end = async {
+    let say = async {
         stream.write_all(words).await?;
         stream.flush().await?;
-        stream.shutdown().await?;
-        let mut discarded = [0; 1024];
-        while stream.read(&mut discarded).await? > 0 {}
-        Ok(())
+        stream.shutdown().await
     };
-    tokio::time::timeout(LINGER, end).await.unwrap_or(Ok(()))
+    match tokio::time::timeout(LINGER, say).await {
+        Ok(said) => said?,
+        Err(_) => return Ok(()),
+    }
+    discard(stream).await;
+    Ok(())
+}
+
+/// Reads and throws away until the client ends, is silent for [`LINGER`], or has sent for [`LINGER_AT_MOST`].
+async fn discard<S: AsyncRead + Unpin>(stream: &mut S) {
+    let until = Instant::now() + LINGER_AT_MOST;
+    // On the heap, for it would else be part of every connection's task.
+    let mut discarded = vec![0; 16384];
+    loop {
+        let patience = until.min(Instant::now() + LINGER);
+        match tokio::time::timeout_at(patience, stream.read(&mut discarded)).await {
+            Ok(Ok(1..)) if Instant::now() < until => {}
+            _ => return,
+        }
+    }
 }

@@ -31,7 +31,7 @@ use super::{
     framing::Framing,
     head::{self, Head},
     refusal::Refusal,
-    transport::{LINGER, Transport, end_with},
+    transport::{LINGER, LINGER_AT_MOST, Transport, end_with},
 };
 
 mod digest;
@@ -63,6 +63,8 @@ pub(crate) struct Wire {
     timer: Option<Pin<Box<Sleep>>>,
     /// When what waits in `out` is sent without company.
     send_by: Option<Instant>,
+    /// Set when all is said and the client may still be sending: until when that is thrown away.
+    linger_until: Option<Instant>,
     connection: Arc<Connection>,
     digest: Arc<ProxyDigest>,
 }
@@ -92,6 +94,7 @@ impl Wire {
             raw: connection.h2,
             timer: None,
             send_by: None,
+            linger_until: None,
             connection,
             digest: Arc::new(digest),
         })
@@ -179,10 +182,15 @@ impl Wire {
 
     /// Sends a refusal and ends the connection in a way that lets the client read it.
     pub(crate) async fn refuse(mut self, refusal: Refusal) {
-        self.connection.set_rest(None);
-        self.connection.set_deadline(Some(Instant::now() + LINGER));
-        self.raw = true;
+        self.freely();
         let _ = end_with(&mut self, &refusal.to_bytes()).await;
+    }
+
+    /// From here on bytes belong to no request and no deadline of one.
+    fn freely(&mut self) {
+        self.connection.set_rest(None);
+        self.connection.set_deadline(None);
+        self.raw = true;
     }
 
     /// Waits until there is something to read, holding no buffer for it where that is possible.
@@ -238,6 +246,20 @@ impl Wire {
         let count = read.filled().len();
         self.buffer.truncate(length + count);
         polled.map_ok(|()| count)
+    }
+
+    /// Throws away what the client still sends, until it ends, is silent or `until`: closing at once would reset the
+    /// connection, and the client would never see its answer.
+    fn poll_linger(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<io::Result<()>> {
+        loop {
+            self.buffer.clear();
+            let now = Instant::now();
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(1..)) if now < until => self.connection.set_deadline(Some(until.min(now + LINGER))),
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return self.poll_deadline(cx).map(|_| Ok(())),
+            }
+        }
     }
 
     /// Pending while there is time left; the waker is set for its end.
@@ -436,7 +458,20 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut *this).poll_flush(cx))?;
-        this.transport.poll_shutdown(cx)
+        let until = match this.linger_until {
+            Some(until) => until,
+            None => {
+                ready!(Pin::new(&mut *this).poll_flush(cx))?;
+                ready!(this.transport.poll_shutdown(cx))?;
+                if this.raw || (this.framing.is_done() && this.buffer.is_empty()) {
+                    return Poll::Ready(Ok(()));
+                }
+                this.freely();
+                let now = Instant::now();
+                this.connection.set_deadline(Some(now + LINGER));
+                *this.linger_until.insert(now + LINGER_AT_MOST)
+            }
+        };
+        this.poll_linger(cx, until)
     }
 }
