@@ -37,7 +37,7 @@ fuzz_target!(|bytes: &[u8]| {
                 assert_eq!(again.arguments(), call.arguments());
                 assert_eq!(again.attachments.text("traceparent"), Some("00-1"));
                 assert_eq!(
-                    (again.attachments.times("interface"), again.path.as_str()),
+                    (again.attachments.values("interface").count(), again.path.as_str()),
                     (0, "other.Service")
                 );
             }

@@ -3,7 +3,7 @@
 
 use landfall_adapters::eureka::{
     view::View,
-    wire::{Format, read, write},
+    wire::{Detail, Format, read, write},
 };
 use landfall_config::kinds::registry::EurekaAddress;
 use libfuzzer_sys::fuzz_target;
@@ -15,9 +15,11 @@ fuzz_target!(|bytes: &[u8]| {
     };
     if let Ok(full) = read::applications(bytes, format) {
         for format in [Format::Json, Format::Xml] {
-            let written = write::applications(&full, format);
-            let again = read::applications(&written, format).expect("what is written can be read");
-            assert_eq!(again.applications.len(), full.applications.len());
+            for detail in [Detail::Full, Detail::Compact] {
+                let written = write::applications(&full, format, detail);
+                let again = read::applications(&written, format).expect("what is written can be read");
+                assert_eq!(again.applications.len(), full.applications.len());
+            }
         }
         let hash = full.hash.clone();
         let mut view = View::of(full.clone(), EurekaAddress::Ip);

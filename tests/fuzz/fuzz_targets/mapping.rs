@@ -60,7 +60,9 @@ fn ask(service: &Service, method: &str, body: &Json) {
         body: Some(body),
     };
     let _ = service.call_generic(method, input, Options::default());
-    let Ok(call) = service.call(method, input, Options::default()) else { return };
+    let Ok(call) = service.call(method, input, Options::default()) else {
+        return;
+    };
     let mut encoder = Encoder::new(&call.heap);
     for argument in &call.arguments {
         encoder.value(argument).expect("what was made can be written");
@@ -74,7 +76,14 @@ fn ask(service: &Service, method: &str, body: &Json) {
         .collect();
     let heap = decoder.into_heap();
     for value in values {
-        json_of(&value, &heap, &Type::Object, &service.classes, false, ResultOptions::default())
-            .expect("what came from JSON is JSON");
+        json_of(
+            &value,
+            &heap,
+            &Type::Object,
+            &service.classes,
+            false,
+            ResultOptions::default(),
+        )
+        .expect("what came from JSON is JSON");
     }
 }

@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "the files hold more than is fuzzed")]
 
-pub(crate) use landfall_adapters::registry;
+pub(crate) use landfall_adapters::{publish, registry};
 
 pub mod access_log;
 pub mod consul;
