@@ -15,6 +15,7 @@ mod logging;
 mod outcome;
 mod output;
 mod run;
+mod systemd;
 
 use std::process::ExitCode;
 

@@ -30,13 +30,15 @@ use crate::{
     args::UpArgs,
     data_path::EngineDataPath,
     outcome::{Failure, chain},
-    output,
+    output, systemd,
 };
 
 /// Ports are opened after this time at the latest, whatever the registries do.
 const OPEN_AFTER: Duration = Duration::from_secs(2);
 /// Between two looks at whether something is so yet.
 const PAUSE: Duration = Duration::from_millis(5);
+/// … and when it has not been so for long: a registry may be away for days.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// What a process is started with.
 pub struct RunOptions {
@@ -211,8 +213,18 @@ pub async fn until_told_to_end(args: UpArgs) -> Result<(), Failure> {
         },
     })
     .await?;
+    systemd::ports_are_open();
+    let mut serving = false;
     let name = loop {
-        match signals.next().await {
+        let told = tokio::select! {
+            told = signals.next() => told,
+            () = running.ready(), if !serving => {
+                serving = true;
+                systemd::serving();
+                continue;
+            }
+        };
+        match told {
             Told::Reload => {
                 tracing::info!("SIGHUP: reading the configuration again");
                 running.config.reload_now();
@@ -221,6 +233,7 @@ pub async fn until_told_to_end(args: UpArgs) -> Result<(), Failure> {
         }
     };
     tracing::info!("{name}: ending; calls in flight have {} s", args.drain_seconds);
+    systemd::stopping(Duration::from_secs(args.drain_seconds));
     tokio::select! {
         () = running.stop(Duration::from_secs(args.drain_seconds)) => {}
         name = signals.end() => tracing::warn!("{name} again: ending at once"),
@@ -275,8 +288,10 @@ impl Signals {
 }
 
 async fn wait_until_ready(control: &Control, data_path: Option<&dyn DataPath>) {
+    let mut pause = PAUSE;
     while !control.readiness(data_path).ready {
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 5 / 4).min(LONGEST_PAUSE);
     }
 }
 

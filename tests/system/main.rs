@@ -9,6 +9,7 @@ mod reload;
 mod slow_clients;
 mod smuggling;
 mod streaming;
+mod systemd;
 mod transcoding;
 
 /// A gateway on `{port}` with one route `/` to one static origin.

@@ -1,5 +1,6 @@
 //! Checks of the project itself, and what is generated from it, run as `cargo xtask <command>`.
 
+mod deb;
 mod docs;
 mod layers;
 
@@ -12,8 +13,10 @@ fn main() -> ExitCode {
         ["layers"] => layers::check(),
         ["docs"] => docs::run(false),
         ["docs", "--check"] => docs::run(true),
+        ["deb"] => deb::build(None),
+        ["deb", "--binary", path] => deb::build(Some(path)),
         _ => {
-            eprintln!("usage: cargo xtask layers | docs [--check]");
+            eprintln!("usage: cargo xtask layers | docs [--check] | deb [--binary PATH]");
             ExitCode::from(2)
         }
     }
