@@ -121,6 +121,7 @@ impl Link {
 
     /// Sends a call whose reply is waited for, until `due` if that is given.
     pub(super) fn call(&self, frame: Frame, due: Option<Instant>) -> Result<Waiting, Broken> {
+        self.shared.used_now();
         let (sender, answer) = oneshot::channel();
         let mut sooner = false;
         let id = self.shared.send(frame, |pending| {
@@ -139,6 +140,7 @@ impl Link {
 
     /// Sends a call that has no reply.
     pub(super) fn tell(&self, frame: Frame) -> Result<(), Broken> {
+        self.shared.used_now();
         self.shared.send(frame, Pending::next).map(|_| ())
     }
 }
@@ -173,6 +175,11 @@ impl Shared {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A call begins. Heartbeats are no use: a connection that carries nothing else is given up in the end.
+    fn used_now(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
     /// Puts a frame into the outbox under an id of this connection. Under the lock, so that ids leave in their order.
     fn send(
         &self,
@@ -181,7 +188,6 @@ impl Shared {
     ) -> Result<u64, Broken> {
         let mut pending = self.pending();
         let id = id(&mut pending).ok_or(Broken::NotSent)?;
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let header = Header { id, ..frame.header };
         if self.outbox.put(Frame { header, ..frame }) {
             return Ok(id);
@@ -320,4 +326,47 @@ pub(super) fn make_room(input: &mut BytesMut, wanted: usize) {
         return;
     }
     input.reserve(wanted.clamp(READ, trusted));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+
+    /// An endpoint that answers heartbeats until the connection ends; how many there were.
+    async fn answer_heartbeats(listener: TcpListener) -> usize {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let (mut decoder, mut input, mut count) = (Decoder::new(1024), BytesMut::new(), 0);
+        loop {
+            while let Ok(Decoded::Frame(frame)) = decoder.decode(&mut input) {
+                assert_eq!(Event::of(&frame), Some(Event::Heartbeat));
+                count += 1;
+                let mut bytes = BytesMut::new();
+                reply::heartbeat_answer(&frame.header).encode(&mut bytes);
+                socket.write_all(&bytes).await.unwrap();
+            }
+            if socket.read_buf(&mut input).await.unwrap() == 0 {
+                return count;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_carries_nothing_but_heartbeats_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let options = DubboOptions {
+            heartbeat: Duration::from_secs(60),
+            idle: Duration::from_secs(300),
+            ..DubboOptions::default()
+        };
+        let link = Link::start(stream, &options);
+        let beats = tokio::time::timeout(Duration::from_secs(3600), answer_heartbeats(listener)).await;
+        let beats = beats.expect("the connection still stands after an hour");
+        assert!((1..=5).contains(&beats), "{beats} heartbeats in five minutes");
+        assert!(!link.is_alive());
+    }
 }
