@@ -51,6 +51,7 @@ pub async fn demo(args: DemoArgs) -> Result<(), Failure> {
             workers: 1,
             map_ports: vec![(8080, args.port)],
             access_log: AccessLogTarget::Channel(sender),
+            ..GatewayOptions::default()
         },
     })
     .await?;

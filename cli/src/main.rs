@@ -17,7 +17,7 @@ mod output;
 mod run;
 mod systemd;
 
-use std::process::ExitCode;
+use std::{net::TcpListener, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 
@@ -48,6 +48,7 @@ fn start(cli: Cli) -> Result<(), Failure> {
     )?;
     // ring is the only provider that is built in; reqwest and rustls take the process's default.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let inherited = systemd::sockets()?;
     // The control plane's own threads; the engine brings its own, so a large change never stalls traffic.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -55,16 +56,16 @@ fn start(cli: Cli) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::Unreachable(format!("the system gives no threads: {error}")))?;
-    let ended = runtime.block_on(command(cli.command));
+    let ended = runtime.block_on(command(cli.command, inherited));
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     ended
 }
 
-async fn command(command: Command) -> Result<(), Failure> {
+async fn command(command: Command, inherited: Vec<Arc<TcpListener>>) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::demo(args).await,
-        Command::Up(args) | Command::Gateway(args) => run::until_told_to_end(args).await,
+        Command::Up(args) | Command::Gateway(args) => run::until_told_to_end(args, inherited).await,
         Command::Validate(args) => commands::validate::validate(&args),
         Command::Explain(args) => commands::explain::explain(args).await,
         Command::Get(args) => commands::get::get(args).await,

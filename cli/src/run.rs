@@ -5,7 +5,13 @@
 //!     … ─▶ drain ─▶ writing gives its lock back ─▶ hub writes last good views
 //! ```
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use landfall_adapters::{
     facade::{Facades, traffic::Board},
@@ -197,7 +203,7 @@ impl Running {
 }
 
 /// Runs until SIGTERM or SIGINT; SIGHUP reads the configuration at once; a second SIGTERM or SIGINT does not wait.
-pub async fn until_told_to_end(args: UpArgs) -> Result<(), Failure> {
+pub async fn until_told_to_end(args: UpArgs, inherited: Vec<Arc<TcpListener>>) -> Result<(), Failure> {
     raise_open_files();
     let mut signals = Signals::new()?;
     let running = Running::start(RunOptions {
@@ -209,6 +215,7 @@ pub async fn until_told_to_end(args: UpArgs) -> Result<(), Failure> {
         gateway: GatewayOptions {
             workers: args.workers.unwrap_or(0),
             map_ports: args.map_port,
+            inherited,
             access_log: AccessLogTarget::parse(&args.access_log),
         },
     })

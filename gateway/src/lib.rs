@@ -9,7 +9,7 @@
 
 mod access_log;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use landfall_engine::{Engine, EngineError, EngineOptions};
 use landfall_model::Snapshot;
@@ -24,6 +24,8 @@ pub struct GatewayOptions {
     pub workers: usize,
     /// Ports to bind instead of those that listeners name: `(80, 8080)`.
     pub map_ports: Vec<(u16, u16)>,
+    /// Listening sockets that somebody else keeps open, such as systemd.
+    pub inherited: Vec<Arc<TcpListener>>,
     /// Where a JSON line a request goes.
     pub access_log: AccessLogTarget,
 }
@@ -54,6 +56,7 @@ impl Gateway {
         let options = EngineOptions {
             workers: options.workers,
             bind_override: options.map_ports.into_iter().collect(),
+            inherited: options.inherited,
             access_log: options.access_log.open()?,
             ..EngineOptions::default()
         };

@@ -11,7 +11,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize},
@@ -30,6 +30,7 @@ use crate::{
     http::{Gateway, http_proxy, peer::Authorities},
     listen::{
         accept::{ClientLimits, Server, Shared},
+        inherited::Inherited,
         ports::{ListenerState, Opened, Ports},
         tls::Store,
         worker::Worker,
@@ -52,6 +53,9 @@ pub struct EngineOptions {
     /// Ports to bind instead of those configured: for tests (0 is any free one) and for processes that may not bind
     /// low ports. Routes and redirects keep naming the configured ones.
     pub bind_override: HashMap<u16, u16>,
+    /// Listening sockets that somebody else keeps open, for listeners of the same address and port: a restart loses no
+    /// connection then. Default none.
+    pub inherited: Vec<Arc<TcpListener>>,
     /// Where a JSON line per call goes, see [`access_log`](crate::access_log). Default nowhere.
     pub access_log: Option<Box<dyn io::Write + Send>>,
     /// Whether clients' own `X-Forwarded-*` headers are believed: only behind a proxy that writes them. Default no.
@@ -126,6 +130,7 @@ impl Engine {
         let snapshot = snapshots.borrow_and_update().clone();
         let metrics = Arc::<Metrics>::default();
         let store = Store::new().map_err(|error| system(&error))?;
+        let inherited = Inherited::new(&options.inherited).map_err(|error| system(&error))?;
         let core = Arc::new(Core {
             authorities: Arc::new(ArcSwap::from_pointee(Authorities::of(
                 &snapshot,
@@ -136,10 +141,13 @@ impl Engine {
                 None,
                 &metrics,
             ))),
-            ports: Ports::new(count, options.bind_override.clone(), store),
+            ports: Ports::new(count, options.bind_override.clone(), inherited, store),
             metrics,
         });
         let (opened, failed) = core.ports.apply(&snapshot.listeners);
+        for address in core.ports.idle_sockets() {
+            tracing::warn!(%address, "a socket was given for which there is no listener; connections to it wait in vain");
+        }
         if let Some(failure) = failed.into_iter().next() {
             return Err(EngineError::Bind {
                 listener: failure.listener,

@@ -16,6 +16,7 @@ pub(crate) mod accept;
 pub(crate) mod connection;
 pub(crate) mod framing;
 pub(crate) mod head;
+pub(crate) mod inherited;
 pub(crate) mod ports;
 pub(crate) mod refusal;
 pub(crate) mod tls;

@@ -12,10 +12,15 @@ use std::{
 };
 
 /// Where each file of the repository goes, and with which rights.
-const FILES: [(&str, &str, u32); 8] = [
+const FILES: [(&str, &str, u32); 9] = [
     (
         "deploy/systemd/landfall.service",
         "lib/systemd/system/landfall.service",
+        0o644,
+    ),
+    (
+        "deploy/systemd/landfall.socket",
+        "lib/systemd/system/landfall.socket",
         0o644,
     ),
     ("deploy/landfall.default", "etc/default/landfall", 0o644),

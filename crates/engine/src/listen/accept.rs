@@ -191,7 +191,10 @@ pub(crate) async fn accept(socket: TcpListener, listening: Listening, server: Ar
             }
         }
     }
-    close(socket, &port, &server).await;
+    match listening.is_inherited() {
+        true => drop(socket),
+        false => close(socket, &port, &server).await,
+    }
     drop(listening);
     let _ = stage.wait_for(|stage| *stage == Stage::Closed).await;
     server.hurry(&port);

@@ -28,7 +28,10 @@ use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
-use super::tls::{Names, Store};
+use super::{
+    inherited::Inherited,
+    tls::{Names, Store},
+};
 use crate::runtime::Runtime;
 
 /// Connections that may wait to be accepted, per socket; the system may cap it (`net.core.somaxconn`).
@@ -156,10 +159,13 @@ impl Port {
         self.stage.send_replace(Stage::Closed);
     }
 
-    /// Counts a listening socket until the guard is dropped.
-    fn listen(self: &Arc<Self>) -> Listening {
+    /// Counts a listening socket until the guard is dropped. An inherited one is not ours to close.
+    fn listen(self: &Arc<Self>, is_inherited: bool) -> Listening {
         self.sockets.fetch_add(1, Ordering::AcqRel);
-        Listening(self.clone())
+        Listening {
+            port: self.clone(),
+            is_inherited,
+        }
     }
 
     /// Counts a connection until the guard is dropped.
@@ -230,18 +236,27 @@ impl Drop for Entered {
 }
 
 /// A listening socket that is counted while this lives. The last one of a port that is closing has it closed.
-pub(crate) struct Listening(Arc<Port>);
+pub(crate) struct Listening {
+    port: Arc<Port>,
+    is_inherited: bool,
+}
 
 impl Listening {
     pub(crate) fn port(&self) -> &Arc<Port> {
-        &self.0
+        &self.port
+    }
+
+    /// Whether another process goes on with what waits in the socket.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.is_inherited
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        if self.0.sockets.fetch_sub(1, Ordering::AcqRel) == 1 && *self.0.stage.borrow() == Stage::Closing {
-            self.0.closed();
+        let port = &self.port;
+        if port.sockets.fetch_sub(1, Ordering::AcqRel) == 1 && *port.stage.borrow() == Stage::Closing {
+            port.closed();
         }
     }
 }
@@ -258,6 +273,7 @@ pub(crate) struct BindFailure {
 pub(crate) struct Ports {
     workers: usize,
     overrides: HashMap<u16, u16>,
+    inherited: Inherited,
     store: Store,
     inner: Mutex<Inner>,
 }
@@ -276,11 +292,13 @@ pub(crate) struct Opened {
 }
 
 impl Ports {
-    /// None yet. Every port gets a socket for each of `workers`; `overrides` maps ports as configured to those bound.
-    pub(crate) fn new(workers: usize, overrides: HashMap<u16, u16>, store: Store) -> Self {
+    /// None yet. Every port gets a socket for each of `workers`; `overrides` maps ports as configured to those bound;
+    /// what is `inherited` is not opened.
+    pub(crate) fn new(workers: usize, overrides: HashMap<u16, u16>, inherited: Inherited, store: Store) -> Self {
         Self {
             workers,
             overrides,
+            inherited,
             store,
             inner: Mutex::default(),
         }
@@ -343,13 +361,16 @@ impl Ports {
         let (mut opened, mut failed) = (Vec::new(), Vec::new());
         for port in inner.open.values().filter(|port| port.state().bound.is_none()) {
             match self.bind(port.key) {
-                Ok((sockets, bound)) => {
+                Ok((sockets, bound, is_inherited)) => {
                     let mut state = port.state();
                     state.bound = Some(bound);
                     state.error = None;
                     state.since = SystemTime::now();
-                    tracing::info!(%bound, port = port.key.1, "listening");
-                    let sockets = sockets.into_iter().map(|socket| (socket, port.listen())).collect();
+                    tracing::info!(%bound, port = port.key.1, is_inherited, "listening");
+                    let sockets = sockets
+                        .into_iter()
+                        .map(|socket| (socket, port.listen(is_inherited)))
+                        .collect();
                     opened.push(Opened { sockets });
                 }
                 Err((address, source)) => {
@@ -366,20 +387,33 @@ impl Ports {
         (opened, failed)
     }
 
-    fn bind(&self, (address, port): PortKey) -> Result<(Vec<TcpListener>, SocketAddr), (SocketAddr, io::Error)> {
+    /// The sockets of a port, where they are bound, and whether they are inherited.
+    fn bind(&self, (address, port): PortKey) -> Result<(Vec<TcpListener>, SocketAddr, bool), (SocketAddr, io::Error)> {
         let port = self.overrides.get(&port).copied().unwrap_or(port);
         let first = match address {
             Some(address) => SocketAddr::new(address, port),
             None => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
         };
-        match open(first, self.workers) {
+        if let Some(given) = self.inherited.sockets((address, port), self.workers) {
+            let given = given.map(|(sockets, bound)| (sockets, bound, true));
+            return given.map_err(|error| (first, error));
+        }
+        let opened = match open(first, self.workers) {
             // A host without IPv6.
             Err(error) if address.is_none() && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
                 let first = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
                 open(first, self.workers).map_err(|error| (first, error))
             }
             result => result.map_err(|error| (first, error)),
-        }
+        };
+        opened.map(|(sockets, bound)| (sockets, bound, false))
+    }
+
+    /// Inherited sockets that no listener accepts from: connections to them wait for nobody.
+    pub(crate) fn idle_sockets(&self) -> Vec<SocketAddr> {
+        let inner = self.inner();
+        let bound: Vec<_> = inner.open.values().filter_map(|port| port.state().bound).collect();
+        self.inherited.unasked(&bound).collect()
     }
 
     /// Reads certificates that changed.
