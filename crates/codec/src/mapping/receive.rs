@@ -18,7 +18,7 @@ use super::{
     definition::{Classes, Method, Parameter, Service},
     fit::{Fit, Misfit, Options},
     json::Json,
-    result::{ResultError, ResultOptions, json_of},
+    result::{ResultError, ResultOptions, json_within},
     types::Type,
 };
 use crate::{
@@ -63,7 +63,7 @@ pub enum ReceiveError {
     #[error("generic calls of the kind `{0}` are not read; use `true`")]
     Generic(String),
     /// An argument that has no form in JSON.
-    #[error("argument {index} cannot be JSON: {why}")]
+    #[error("argument {index} cannot be JSON: {}", of_argument(.why))]
     Argument {
         /// Which, from 0.
         index: usize,
@@ -84,13 +84,22 @@ pub enum AnswerError {
     Unwritable(#[from] EncodeError),
 }
 
+fn of_argument(why: &ResultError) -> String {
+    match why {
+        ResultError::Cycle { at } => format!("it holds itself at {at}"),
+        ResultError::TooMuch { at, what, most } => format!("there are more than {most} {what}, at {at}"),
+        ResultError::Broken { at } => format!("it points to nothing at {at}"),
+    }
+}
+
 /// Why an argument is no text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is no text: send it in the body")]
 pub struct NotText(&'static str);
 
 impl Service {
-    /// What a call says. Its service need not be known: then types are the call's own.
+    /// What a call says. Its service need not be known: then types are the call's own. The size in the options is that of all arguments
+    /// together.
     ///
     /// # Errors
     /// Why it cannot be JSON.
@@ -114,6 +123,8 @@ impl Service {
             }
         };
         let known = self.find(&call);
+        // One thing can be in many arguments, and is written out in each.
+        let mut left = options.size;
         let mut arguments = Vec::with_capacity(call.values.len());
         for (index, value) in call.values.iter().enumerate() {
             let parameter = known.and_then(|method| method.parameters.get(index));
@@ -123,7 +134,7 @@ impl Service {
                 (None, Some(own)) => Type::parse(&own.to_string()).unwrap_or(Type::Object),
                 (None, None) => Type::Object,
             };
-            let value = json_of(value, &heap, &of, &self.classes, generic, options)
+            let value = json_within(value, &heap, &of, &self.classes, generic, options, &mut left)
                 .map_err(|why| ReceiveError::Argument { index, why })?;
             let name = parameter.and_then(|parameter| parameter.name.clone());
             arguments.push(Argument { name, value });
@@ -156,6 +167,9 @@ impl Service {
     }
 }
 
+/// Java methods have at most 255 parameters.
+const MOST_ARGUMENTS: usize = 255;
+
 const NO_DESCRIPTOR: BodyError = BodyError::Malformed("the parameter types are no descriptor");
 
 /// A call with what it says of its types.
@@ -186,6 +200,9 @@ fn named(request: &Request, values: &[Value], heap: &Heap) -> Result<Named, Rece
         return Err(malformed.into());
     };
     let values = arguments.unwrap_or_default();
+    if values.len() > MOST_ARGUMENTS {
+        return Err(BodyError::Malformed("a method has at most 255 parameters").into());
+    }
     let name = |of: &Value| match of {
         Value::String(name) => Some(JavaType::of_source(name.as_str()?)),
         _ => None,

@@ -200,8 +200,51 @@ fn an_argument_that_holds_itself_is_refused_with_its_place() {
     let words = refused.map(|_| ()).map_err(|error| error.to_string());
     assert_eq!(
         words,
-        Err("argument 1 cannot be JSON: the result holds itself at $.next, which JSON cannot".to_owned())
+        Err("argument 1 cannot be JSON: it holds itself at $.next".to_owned())
     );
+}
+
+#[test]
+fn what_is_in_many_arguments_counts_in_each() {
+    let mut heap = Heap::new();
+    let long = heap.list(vec!["x".repeat(600).as_str().into()]);
+    let service = service(&["void put(java.util.List<java.lang.String> a, java.util.List<java.lang.String> b)"]);
+    let twice = Call {
+        arguments: vec![long.clone(), long],
+        heap,
+        ..call(&service, "put", "[[],[]]", false)
+    };
+    let within = |size| {
+        let options = ResultOptions {
+            size,
+            ..ResultOptions::default()
+        };
+        let got = service.receive(&sent(&twice, &[]), options);
+        got.map(|received| received.arguments.len())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(within(2000), Ok(2));
+    let error = within(1000).expect_err("it is too much");
+    assert!(
+        error.starts_with("argument 1 cannot be JSON: there are more than 1000 bytes, at $"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_generic_call_of_more_arguments_than_java_has_is_refused() {
+    let service = Service::default();
+    let with = |count: usize| {
+        let arguments = vec![Json::Null; count];
+        let call = crate::mapping::generic_call("many", None, &arguments).expect("a call");
+        let received = service.receive(&sent(&call, &[]), ResultOptions::default());
+        received.map(|received| received.arguments.len())
+    };
+    assert_eq!(with(255), Ok(255));
+    assert!(matches!(
+        with(256),
+        Err(ReceiveError::Unreadable(BodyError::Malformed(_)))
+    ));
 }
 
 #[test]
