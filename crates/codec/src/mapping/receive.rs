@@ -3,7 +3,8 @@
 //! ```text
 //!  consumer ──▶ Request ─▶ Service::receive ─▶ Received ─▶ arguments: Json, or texts for path, query, headers ──▶ HTTP
 //!                                                 │
-//!  consumer ◀── body of a Response ◀─ Received::answer ◀──────────────────────────────── Json, or no body at all ◀──┘
+//!  consumer ◀── body of a Response ◀─ Received::answer ◀──────────────────────────────── Json, or no body at all ◀──┤
+//!                              throws ◀─ Received::failure ◀───────────────────────────────────── status, problem ◀──┘
 //! ```
 //!
 //! Values have the forms of docs/dubbo-json.md, by the same code: arguments are written as results are there, and the answer is read as
@@ -17,7 +18,8 @@ use bytes::Bytes;
 use super::{
     definition::{Classes, Method, Parameter, Service},
     fit::{Fit, Misfit, Options},
-    json::Json,
+    json::{Json, JsonLimits},
+    problem::{MOST_DETAIL, phrase},
     result::{ResultError, ResultOptions, json_within},
     types::Type,
 };
@@ -241,6 +243,38 @@ impl Received {
         };
         Ok(encode_response(outcome, &value, &fit.heap, &self.protocol, &[])?)
     }
+}
+
+impl Received {
+    /// The body of the response that throws, for an answer of HTTP that is no result. `body` is read as far as it tells what happened: a
+    /// problem (RFC 9457), or an object with a `message`. The exception is a `java.lang.RuntimeException`, which every consumer has and lets
+    /// in, and which none takes for a reason to try again: `HTTP 404 Not Found: no such order`.
+    ///
+    /// # Errors
+    /// That it cannot be written.
+    pub fn failure(&self, status: u16, body: &[u8]) -> Result<Bytes, EncodeError> {
+        let phrase = phrase(status);
+        let mut message = format!("HTTP {status} {phrase}");
+        if let Some(told) = told(body).filter(|told| !told.eq_ignore_ascii_case(phrase)) {
+            message.push_str(": ");
+            message.push_str(&told);
+        }
+        let mut heap = Heap::new();
+        let thrown = heap.object(
+            "java.lang.RuntimeException",
+            vec![("detailMessage", Value::from(message.as_str()))],
+        );
+        encode_response(Outcome::Exception, &thrown, &heap, &self.protocol, &[])
+    }
+}
+
+/// What a body says of what happened; of a stack only the line in front of it.
+fn told(body: &[u8]) -> Option<String> {
+    let json = Json::parse(body, JsonLimits::default()).ok()?;
+    ["detail", "message", "title", "error"].into_iter().find_map(|name| {
+        let text = json.get(name)?.as_str()?.split("\n\tat ").next()?.trim();
+        (!text.is_empty()).then(|| text.chars().take(MOST_DETAIL).collect::<String>())
+    })
 }
 
 impl Argument {

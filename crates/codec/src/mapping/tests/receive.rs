@@ -336,3 +336,39 @@ fn texts_of_arguments_are_read_back_as_the_same_arguments() {
         );
     }
 }
+
+#[test]
+fn an_answer_that_is_no_result_is_an_exception_that_tells_status_and_detail() {
+    let service = service(&["com.x.Order find(long id)"]);
+    for generic in [false, true] {
+        let received = received(&service, &sent(&call(&service, "find", "[1]", generic), &[]));
+        for (status, body, expected) in [
+            (
+                404,
+                r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"no such order"}"#,
+                "HTTP 404 Not Found: no such order",
+            ),
+            (
+                500,
+                r#"{"status":500,"error":"Internal Server Error","message":"it broke\n\tat com.x.Shop.find(Shop.java:7)"}"#,
+                "HTTP 500 Internal Server Error: it broke",
+            ),
+            (404, r#"{"title":"Not Found"}"#, "HTTP 404 Not Found"),
+            (503, "<html>busy</html>", "HTTP 503 Service Unavailable"),
+            (400, r#"{"detail":7,"message":"  "}"#, "HTTP 400 Bad Request"),
+            (409, "", "HTTP 409 Conflict"),
+        ] {
+            let body = received.failure(status, body.as_bytes()).expect("an exception");
+            let response = Response::read(Serialization::HESSIAN2, body, Limits::default()).expect("a result");
+            assert_eq!(response.outcome, Outcome::Exception);
+            let (value, heap) = response.decode_value().expect("a value");
+            assert_eq!(
+                shown(&value, &heap),
+                format!("RuntimeException{{detailMessage: {}}}", Json::from(expected))
+            );
+        }
+        let long = Json::object([("detail", "x".repeat(1 << 20).as_str().into())]).to_string();
+        let body = received.failure(400, long.as_bytes()).expect("an exception");
+        assert!(body.len() < 8192, "{} bytes", body.len());
+    }
+}
