@@ -15,7 +15,7 @@
 //! have, and all that is read or written has limits.
 //!
 //! First on the path: [`Service`], which knows what can be called; then [`Service::call`]; on the way back [`result`] and [`Problem`].
-//! [`openapi`] tells all of it to callers.
+//! [`openapi`] tells all of it to callers. The other way, a Dubbo consumer that calls a service of HTTP, begins at [`Service::receive`].
 
 mod call;
 mod definition;
@@ -25,6 +25,7 @@ mod known;
 mod number;
 pub mod openapi;
 pub mod problem;
+mod receive;
 mod result;
 mod time;
 mod types;
@@ -37,5 +38,6 @@ pub use definition::{Class, Classes, DefinitionError, Method, Parameter, Service
 pub use fit::{Misfit, Options};
 pub use json::{Json, JsonLimits, NotJson};
 pub use problem::{ExceptionStatuses, Problem};
+pub use receive::{AnswerError, Argument, NotText, ReceiveError, Received};
 pub use result::{ResultError, ResultOptions, json_of, result};
 pub use types::{Known, NotAType, Scalar, Type};

@@ -68,9 +68,9 @@ impl ExceptionStatuses {
 }
 
 /// Letters of a message that are passed on.
-const MOST_DETAIL: usize = 1024;
+pub(super) const MOST_DETAIL: usize = 1024;
 
-fn phrase(status: u16) -> &'static str {
+pub(super) fn phrase(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
         401 => "Unauthorized",

@@ -101,16 +101,31 @@ pub fn json_of(
     generic: bool,
     options: ResultOptions,
 ) -> Result<Json, ResultError> {
+    json_within(value, heap, of, classes, generic, options, &mut { options.size })
+}
+
+/// As [`json_of`], for one of several values that share a size: `left` is what is left of it.
+pub(super) fn json_within(
+    value: &Value,
+    heap: &Heap,
+    of: &Type,
+    classes: &Classes,
+    generic: bool,
+    options: ResultOptions,
+    left: &mut usize,
+) -> Result<Json, ResultError> {
     let mut writer = Writer {
         heap,
         classes,
         options,
         generic,
         open: Vec::new(),
-        left: options.size,
+        left: *left,
         at: "$".to_owned(),
     };
-    writer.value(value, of)
+    let json = writer.value(value, of)?;
+    *left = writer.left;
+    Ok(json)
 }
 
 struct Writer<'a> {

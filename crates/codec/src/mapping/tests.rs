@@ -5,6 +5,7 @@ mod calls;
 mod definitions;
 mod document;
 mod problems;
+mod receive;
 mod results;
 mod table;
 

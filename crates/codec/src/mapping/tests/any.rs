@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::{classes, json};
 use crate::{
+    dubbo2::{GENERIC_TYPES, NewRequest, Request, Serialization, descriptor},
     hessian2::{Decoder, Encoder, Heap, Limits, List, Map, Node, Object, Value, decode},
     mapping::{
         ExceptionStatuses, Input, Json, JsonLimits, Options, Problem, ResultOptions, Service, Type,
@@ -330,6 +331,34 @@ proptest! {
             }
         }
         Problem::of_exception(&value, &heap, &ExceptionStatuses::default()).to_json();
+    }
+
+    #[test]
+    fn any_values_are_arguments_of_a_consumer_or_refused((value, heap) in any_heap(), (of, _) in nested()) {
+        let mut service = Service::new("com.x.Shop");
+        service.classes = classes();
+        service.declare(&format!("{of} same({of} it)")).expect("a method");
+        let types = descriptor::write(&[service.methods[0].parameters[0].of.java_type()]);
+        let calls = [
+            ("same", types.as_str(), vec![value.clone()]),
+            ("same", "Ljava/lang/String;", vec![value.clone()]),
+            ("$invoke", GENERIC_TYPES, vec!["same".into(), Value::Null, value.clone()]),
+            ("$invoke", GENERIC_TYPES, vec!["same".into(), value.clone(), value]),
+        ];
+        for (method, types, arguments) in calls {
+            let request = NewRequest { path: "com.x.Shop", version: None, method, types, attachments: &[] };
+            // What points to nothing cannot be sent at all.
+            let Ok(body) = request.encode(&arguments, &heap) else { continue };
+            let Ok(request) = Request::read(Serialization::HESSIAN2, body, Limits::default()) else { continue };
+            let options = ResultOptions { size: 1 << 16, ..ResultOptions::default() };
+            for service in [&service, &Service::default()] {
+                let Ok(received) = service.receive(&request, options) else { continue };
+                for argument in &received.arguments {
+                    let _ = argument.texts();
+                    let _ = received.answer(&service.classes, Some(&argument.value), Options::default());
+                }
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
 const DOCUMENT: &str = include_str!("../../../../../docs/dubbo-json.md");
 
 /// The rows of the table with that head: cells without their blanks.
-fn rows(head: &str) -> Vec<Vec<&'static str>> {
+pub(super) fn rows(head: &str) -> Vec<Vec<&'static str>> {
     let (_, table) = DOCUMENT.split_once(head).expect("the table is there");
     let rows: Vec<Vec<&str>> = table
         .lines()
@@ -23,7 +23,7 @@ fn rows(head: &str) -> Vec<Vec<&'static str>> {
 }
 
 /// What stands in backquotes.
-fn quoted(cell: &'static str) -> Vec<&'static str> {
+pub(super) fn quoted(cell: &'static str) -> Vec<&'static str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
