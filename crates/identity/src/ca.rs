@@ -8,7 +8,7 @@
 //!
 //! Everything is in one file, `ca.json`, 0600 in a directory of 0700: roots, the keys of those that sign or will, and dates. One
 //! file that is replaced as a whole cannot be half of two rotations. What a caller is shown is on disk first.
-//! Next on the path: [`request`](crate::request) is what a host asks with.
+//! Next on the path: [`mod@request`] is what a host asks with.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
