@@ -8,7 +8,7 @@
 //!
 //! Everything is in one file, `ca.json`, 0600 in a directory of 0700: roots, the keys of those that sign or will, and dates. One
 //! file that is replaced as a whole cannot be half of two rotations. What a caller is shown is on disk first.
-//! Next on the path: [`mod@request`] is what a host asks with.
+//! Next on the path: [`token`](crate::token) lets a host in that has no certificate yet.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -297,15 +297,15 @@ fn blank(from: SystemTime, until: SystemTime) -> Result<CertificateParams, CaErr
     params.distinguished_name = DistinguishedName::new();
     params.not_before = OffsetDateTime::from(from);
     params.not_after = OffsetDateTime::from(until);
-    let mut serial = random()?;
+    let mut serial: [u8; 16] = random()?;
     serial[0] = serial[0] & 0x7f | 0x40;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     Ok(params)
 }
 
 /// Random bytes that nobody can guess.
-fn random() -> Result<[u8; 16], CaError> {
-    let mut bytes = [0; 16];
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], CaError> {
+    let mut bytes = [0; N];
     let provider = rustls::crypto::ring::default_provider();
     provider.secure_random.fill(&mut bytes).map_err(|_| CaError::Random)?;
     Ok(bytes)

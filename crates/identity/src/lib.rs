@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! host                                   control
-//! HostKey ──request──▶ (authenticated) ─▶ Ca::issue(id, request)
+//! HostKey ──request──▶ Tokens::redeem, or the peer of a mutual TLS connection ─▶ Ca::issue(id, request)
 //! Identity ◀─────────── certificate, roots ──┘
 //!    └─▶ Live ─▶ server_config, client_config: built once, read the present identity at each handshake
 //! ```
@@ -27,7 +27,7 @@
 //! # }
 //! ```
 //!
-//! Begin with [`id`]; the path leads through [`leaf`], [`verify`], [`live`], [`ca`] and [`request`].
+//! Begin with [`id`]; the path leads through [`leaf`], [`verify`], [`live`], [`ca`], [`token`] and [`request`].
 
 pub mod ca;
 mod files;
@@ -35,6 +35,7 @@ pub mod id;
 pub mod leaf;
 pub mod live;
 pub mod request;
+pub mod token;
 pub mod verify;
 
 #[cfg(test)]
@@ -44,4 +45,5 @@ pub use ca::{Ca, CaError};
 pub use id::{IdError, SpiffeId, TrustDomain};
 pub use live::{Clients, Expected, Identity, IdentityError, Live};
 pub use request::{HostKey, RequestError};
+pub use token::{JoinError, Tokens};
 pub use verify::{Bundle, BundleError, PeerError, Role};
