@@ -27,10 +27,11 @@
 //! # }
 //! ```
 //!
-//! Begin with [`id`]; the path leads through [`leaf`], [`verify`], [`live`], [`ca`], [`token`] and [`request`].
+//! Begin with [`id`]; the path leads through [`leaf`], [`verify`], [`live`], [`ca`], [`token`], [`mod@request`] and [`host`].
 
 pub mod ca;
 mod files;
+pub mod host;
 pub mod id;
 pub mod leaf;
 pub mod live;
@@ -42,6 +43,7 @@ pub mod verify;
 mod handshakes;
 
 pub use ca::{Ca, CaError};
+pub use host::{HostError, Renewal, Store};
 pub use id::{IdError, SpiffeId, TrustDomain};
 pub use live::{Clients, Expected, Identity, IdentityError, Live};
 pub use request::{HostKey, RequestError};
