@@ -38,7 +38,7 @@ fn told(error: rustls::Error) -> String {
     PeerError::of(&error).map_or_else(|| error.to_string(), PeerError::to_string)
 }
 
-fn shake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Result<(), String> {
+fn shake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Result<ServerConnection, String> {
     let mut client = ClientConnection::new(client.clone(), "landfall".try_into().unwrap()).unwrap();
     let mut server = ServerConnection::new(server.clone()).unwrap();
     for _ in 0..10 {
@@ -57,7 +57,7 @@ fn shake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Result<(), S
     }
     assert!(!client.is_handshaking() && !server.is_handshaking());
     assert_eq!(client.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
-    Ok(())
+    Ok(server)
 }
 
 fn client(live: &Live, expected: Expected) -> Arc<ClientConfig> {
@@ -119,6 +119,26 @@ fn rotating_certificate_and_root_fails_no_handshake() {
         done.store(true, Ordering::Relaxed);
         shaking.join().unwrap().unwrap();
     });
+}
+
+#[test]
+fn the_peer_of_a_mutual_connection_renews_its_own_name_and_no_other() {
+    let (_directory, ca) = authority("mesh");
+    let (orders, control) = (
+        Live::new(identity(&ca, &id("orders"))),
+        Live::new(identity(&ca, &id("control"))),
+    );
+    let connection = shake(
+        &client(&orders, Expected::OneOf([id("control")].into())),
+        &server(&control, Clients::Strict),
+    );
+    let connection = connection.unwrap();
+    let peer = leaf::read(&connection.peer_certificates().unwrap()[0]).unwrap().id;
+    let (key, now) = (HostKey::generate().unwrap(), SystemTime::now());
+    let renewed = ca.issue(&peer, &key.request(&id("orders")).unwrap(), now).unwrap();
+    assert_eq!(leaf::read(&renewed).unwrap().id, id("orders"));
+    let other = ca.issue(&peer, &key.request(&id("control")).unwrap(), now);
+    assert!(matches!(other, Err(CaError::Request(RequestError::Name { .. }))));
 }
 
 #[test]
