@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::shape::{Shape, compile};
 
+pub mod authorization_policy;
 pub mod certificate;
 pub mod dubbo_route;
 pub mod dubbo_transcoding;
@@ -42,6 +43,7 @@ pub(crate) enum Kind {
     Certificate,
     RegistrySync,
     Facade,
+    AuthorizationPolicy,
     /// Accepted without effect: exports of a cluster hold it.
     GatewayClass,
     /// Accepted for its labels, which a listener may select by.
@@ -50,7 +52,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All, in the order of the schema.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Registry,
         Self::Gateway,
         Self::HttpRoute,
@@ -61,6 +63,7 @@ impl Kind {
         Self::Certificate,
         Self::RegistrySync,
         Self::Facade,
+        Self::AuthorizationPolicy,
         Self::GatewayClass,
         Self::Namespace,
     ];
@@ -78,6 +81,7 @@ impl Kind {
             Self::Certificate => "Certificate",
             Self::RegistrySync => "RegistrySync",
             Self::Facade => "Facade",
+            Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::GatewayClass => "GatewayClass",
             Self::Namespace => "Namespace",
         }
@@ -97,6 +101,7 @@ impl Kind {
             Self::Gateway | Self::HttpRoute | Self::GatewayClass => {
                 &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"]
             }
+            Self::AuthorizationPolicy => &["security.istio.io/v1", "security.istio.io/v1beta1"],
             Self::Namespace => &["v1"],
         }
     }
@@ -119,6 +124,7 @@ impl Kind {
             Self::Certificate => (schema_of::<certificate::CertificateSpec>(), true),
             Self::RegistrySync => (schema_of::<registry_sync::RegistrySyncSpec>(), true),
             Self::Facade => (schema_of::<facade::FacadeSpec>(), true),
+            Self::AuthorizationPolicy => (schema_of::<authorization_policy::AuthorizationPolicySpec>(), true),
             Self::GatewayClass | Self::Namespace => (json!({}), false),
         };
         let mut required_fields = vec!["apiVersion", "kind", "metadata"];
@@ -161,7 +167,6 @@ pub(crate) const LATER: &[(&str, &str)] = &[
     ("BackendTLSPolicy", GATEWAY_API),
     ("ListenerSet", GATEWAY_API),
     ("PeerAuthentication", "security.istio.io"),
-    ("AuthorizationPolicy", "security.istio.io"),
     ("RequestAuthentication", "security.istio.io"),
 ];
 

@@ -7,7 +7,7 @@
 //!                                   ├▶ transcodings ─▶ routes
 //!                                   ├▶ mesh services
 //!                                   ├▶ facades
-//!                                   ├▶ policies
+//!                                   ├▶ policies, authorization
 //!                                   └▶ syncs
 //! ```
 //!
@@ -15,6 +15,7 @@
 //! parts, so that one fault does not make a dozen. The result is used only if nothing was reported.
 
 mod attach;
+mod authorization;
 mod backends;
 mod certificates;
 mod dubbo_routes;
@@ -74,6 +75,7 @@ pub(crate) fn translate(documents: &[Document], report: &mut Report) -> Translat
         dubbo_routes: dubbo_routes::translate(documents, &sites, &names, report),
         mesh_services: mesh_services::translate(documents, &names, report),
         policies: policies::translate(documents, &names, report),
+        authorization: authorization::translate(documents, &names, report),
         registries: precedence,
     };
     Translated {

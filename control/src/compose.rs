@@ -14,6 +14,7 @@
 //! Next on the path: [`reference`](mod@reference).
 
 pub mod admit;
+pub mod authorization;
 pub mod conflicts;
 pub mod policy;
 pub mod reference;
@@ -110,6 +111,7 @@ pub fn compose(inputs: Inputs<'_>) -> Composed {
         backends.insert(wanted.clone(), resolution);
     }
 
+    let authorization = authorization::of(world, rules, clusters.keys());
     let (definitions, undefined) = definitions(&inputs, &backends);
     let snapshot = Snapshot {
         version: previous.map_or(1, |p| p.version + 1),
@@ -121,6 +123,7 @@ pub fn compose(inputs: Inputs<'_>) -> Composed {
         }),
         backends,
         clusters,
+        authorization,
         definitions,
     };
     let snapshot = match previous {
@@ -251,6 +254,7 @@ fn same(old: &Snapshot, new: &Snapshot) -> bool {
         && same_parts(&old.routes, &new.routes)
         && same_parts(&old.dubbo_routes, &new.dubbo_routes)
         && old.backends == new.backends
+        && old.authorization == new.authorization
         && old.definitions == new.definitions
         && old.clusters.len() == new.clusters.len()
         && old

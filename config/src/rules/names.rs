@@ -68,6 +68,7 @@ impl<'a> Names<'a> {
                 | Kind::ServicePolicy
                 | Kind::RegistrySync
                 | Kind::Facade
+                | Kind::AuthorizationPolicy
                 | Kind::GatewayClass => {}
             }
             if document.kind == Kind::GatewayClass {

@@ -68,7 +68,7 @@ fn targets(at: &At<'_>, before: &[Arc<ServicePolicy>], names: &Names<'_>, report
     targets
 }
 
-fn target(at: &At<'_>, spec: &TargetRef, names: &Names<'_>, report: &mut Report) -> Option<PolicyTarget> {
+pub(super) fn target(at: &At<'_>, spec: &TargetRef, names: &Names<'_>, report: &mut Report) -> Option<PolicyTarget> {
     let group = match spec.kind {
         TargetKind::Service => "",
         TargetKind::MeshService | TargetKind::Registry => LANDFALL,

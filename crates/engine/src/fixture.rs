@@ -237,6 +237,7 @@ pub fn snapshot(listeners: &[Arc<Listener>], routes: Vec<Arc<HttpRoute>>) -> Sna
         dubbo_routes: Vec::new(),
         backends: BTreeMap::new(),
         clusters: BTreeMap::new(),
+        authorization: BTreeMap::new(),
         definitions: BTreeMap::new(),
     };
     let rules = snapshot.routes.iter().flat_map(|route| &route.rules);

@@ -11,6 +11,7 @@
 //! `listen` and `dubbo` bring Dubbo2. Read [`Engine::start`] first, then `listen`, then `http` or `dubbo`.
 
 pub mod access_log;
+mod authorize;
 pub mod balance;
 pub mod call;
 pub mod cluster;

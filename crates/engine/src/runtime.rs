@@ -17,6 +17,7 @@ use landfall_model::{
 };
 
 use crate::{
+    authorize::{Asked, Guard},
     call::{Call, Scheme},
     cluster::ClusterRuntime,
     metrics::Metrics,
@@ -33,6 +34,7 @@ pub struct Runtime {
     snapshot: Arc<Snapshot>,
     routing: Arc<Routing>,
     clusters: Box<[Arc<ClusterRuntime>]>,
+    guards: BTreeMap<ClusterId, Guard>,
     metrics: Arc<Metrics>,
     /// When this process compiled its first snapshot.
     first: SystemTime,
@@ -191,6 +193,9 @@ impl Runtime {
             )),
         };
         routing.learn(&snapshot);
+        let policies = snapshot.authorization.iter();
+        let guards = policies.map(|(id, policies)| (id.clone(), Guard::compile(policies)));
+        let guards = guards.collect();
         if let Some(previous) = previous {
             note_first_uses(&clusters, &known, previous.first, wall, metrics);
         }
@@ -200,6 +205,7 @@ impl Runtime {
             snapshot,
             routing,
             clusters,
+            guards,
             metrics: metrics.clone(),
             first: previous.map_or(wall, |previous| previous.first),
         }
@@ -273,6 +279,17 @@ impl Runtime {
             .places
             .get(id)
             .and_then(|place| self.clusters.get(*place as usize))
+    }
+
+    /// Whether the policies of a cluster let a call through.
+    pub(crate) fn admits(&self, cluster: &ClusterId, asked: &Asked<'_>) -> bool {
+        self.guards.get(cluster).is_none_or(|guard| {
+            let decision = guard.decide(asked);
+            if !decision.allowed {
+                tracing::debug!(%cluster, by = ?decision.by, "call denied");
+            }
+            decision.allowed
+        })
     }
 
     /// All clusters, by id.

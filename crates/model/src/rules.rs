@@ -2,7 +2,7 @@
 //!
 //! Made by `config` from documents in the Gateway API's vocabulary; names here are theirs.
 //! [`route`] holds matches and filters of HTTP, [`dubbo`] those of Dubbo, [`transcoding`] what leads from one to the other,
-//! [`policy`] what a cluster does.
+//! [`policy`] what a cluster does, [`authorization`] who may call it.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -10,12 +10,14 @@ use serde::Serialize;
 
 use crate::RegistryName;
 
+pub mod authorization;
 pub mod dubbo;
 pub mod host;
 pub mod policy;
 pub mod route;
 pub mod transcoding;
 
+pub use authorization::*;
 pub use dubbo::*;
 pub use host::HostPattern;
 pub use policy::*;
@@ -38,6 +40,8 @@ pub struct Rules {
     pub mesh_services: Vec<Arc<MeshService>>,
     /// Policies, with what they apply to.
     pub policies: Vec<Arc<ServicePolicy>>,
+    /// Who may call what, in document order.
+    pub authorization: Vec<Arc<AuthorizationPolicy>>,
     /// Registries in order of precedence: higher `priority` first, then document order.
     pub registries: Vec<RegistryName>,
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     Origin, Protocol, ServiceId,
-    rules::{BackendRef, DubboRoute, DubboService, Family, HttpRoute, Listener, TrafficPolicy},
+    rules::{AuthorizationPolicy, BackendRef, DubboRoute, DubboService, Family, HttpRoute, Listener, TrafficPolicy},
 };
 
 /// Services and rules, resolved into clusters. Unchanged parts are shared with the version before.
@@ -31,6 +31,9 @@ pub struct Snapshot {
     /// By id; every cluster that a reference stands for.
     #[serde(skip)]
     pub clusters: BTreeMap<ClusterId, Arc<Cluster>>,
+    /// The AuthorizationPolicies of each cluster that has any, in document order.
+    #[serde(skip)]
+    pub authorization: BTreeMap<ClusterId, Vec<Arc<AuthorizationPolicy>>>,
     /// Service definitions of Dubbo, as providers wrote them, by DubboTranscoding and the cluster that it calls.
     #[serde(skip)]
     pub definitions: BTreeMap<(Arc<str>, ClusterId), Arc<str>>,

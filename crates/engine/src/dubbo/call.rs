@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     access_log::Record,
+    authorize::{Asked, DubboAsked},
     call::{Call, Scheme},
     cluster::{ClusterRuntime, Failure, Tried},
     moment::Moment,
@@ -184,6 +185,14 @@ async fn attempt(
     };
     account.backend = Some(backend.clone());
     account.cluster = Some(cluster.clone());
+    let dubbo = facts.as_ref().map_or(DubboAsked::Opaque, |facts| DubboAsked::Method {
+        interface: facts.identity.interface,
+        method: facts.method,
+    });
+    let asked = Asked::dubbo(client.address.ip(), dubbo);
+    if !runtime.admits(&cluster.id, &asked) {
+        return Err(Fault::Denied);
+    }
     cluster.begin_call(Moment::now());
     let trial = Trial {
         proxy,
@@ -199,7 +208,7 @@ async fn attempt(
     };
     let path = facts.map_or("", |facts| facts.identity.path);
     let call = read.call(path, &view, client);
-    mirror::start(proxy, runtime, rule, &call, called);
+    mirror::start((proxy, runtime), rule, &asked, &call, called);
     let pick = |tried: &Tried| cluster.pick(&call, tried, Moment::now(), fastrand::u64(..));
     trial
         .run(pick, |endpoint| called.at(endpoint), &mut account.tally)

@@ -11,6 +11,7 @@
 //! | the answer is too large | 50 BAD_RESPONSE | the same |
 //! | a rule's Fault filter ends it | as the filter says | the same |
 //! | its rule refuses calls of its kind | 20 with an exception | what it would see from the method: not tried again |
+//! | a policy of the service denies it | 20 with an exception | what it would see from the method: not tried again |
 //! | it wants to be called back | 20 with an exception | what it would see from the method: not tried again |
 //!
 //! Texts name no address of ours. Source of the statuses: `Response.java`, `DefaultFuture.java`.
@@ -49,6 +50,9 @@ pub(crate) enum Fault {
     /// Its rule takes it and does not let it through.
     #[error("{0}")]
     Refused(Refused),
+    /// A policy of the service does not let it through.
+    #[error("RBAC: access denied")]
+    Denied,
     /// Its rule ends it on purpose.
     #[error("a fault on purpose")]
     OnPurpose(Status),
@@ -79,7 +83,7 @@ impl Fault {
         match self {
             Self::Unreadable(_) | Self::Unwritable(_) | Self::Dangerous(_) | Self::TooLarge(_) => Status::BAD_REQUEST,
             Self::Refused(Refused::Opaque) => Status::BAD_REQUEST,
-            Self::Callback | Self::Refused(Refused::Call(_)) => Status::OK,
+            Self::Denied | Self::Callback | Self::Refused(Refused::Call(_)) => Status::OK,
             Self::OnPurpose(status) => *status,
             Self::NoRoute => Status::SERVICE_NOT_FOUND,
             Self::NoBackend => Status::SERVICE_ERROR,
@@ -94,7 +98,7 @@ impl Fault {
     pub(super) fn class(&self) -> u16 {
         match self {
             Self::Callback => 400,
-            Self::Refused(_) => 403,
+            Self::Refused(_) | Self::Denied => 403,
             Self::NoBackend => 500,
             Self::NoRoute => 404,
             fault => class(fault.status()),

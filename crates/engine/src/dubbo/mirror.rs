@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::{Proxy, exported::Called, fault::class, link::Broken, tries::status_of};
 use crate::{
+    authorize::Asked,
     call::Call,
     cluster::{Failure, Lease, Tried},
     moment::Moment,
@@ -67,13 +68,22 @@ impl Drop for Room {
     }
 }
 
-/// Starts the copies that the rule's mirrors want of a call.
-pub(super) fn start(proxy: &Arc<Proxy>, runtime: &Runtime, rule: &DubboRule, call: &Call<'_>, called: Called<'_>) {
+/// Starts the copies that the rule's mirrors want of a call, and that policies let their services have.
+pub(super) fn start(
+    (proxy, runtime): (&Arc<Proxy>, &Runtime),
+    rule: &DubboRule,
+    asked: &Asked<'_>,
+    call: &Call<'_>,
+    called: Called<'_>,
+) {
     let mirrors = rule.rule.filters.mirrors().iter();
     for mirror in mirrors.filter(|mirror| mirror.wants(fastrand::u64(..))) {
         let Some(cluster) = runtime.cluster(mirror.to()) else {
             continue;
         };
+        if !runtime.admits(&cluster.id, asked) {
+            continue;
+        }
         let Some(room) = Room::take(proxy, called.frame.body.len()) else {
             return;
         };

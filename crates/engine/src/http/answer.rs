@@ -23,6 +23,8 @@ pub(crate) enum Answer {
     TooLarge(u16, &'static str),
     /// No listener or no rule takes it.
     NoRoute,
+    /// A policy of the service does not let it through.
+    Denied,
     /// HTTP/2 over a connection whose certificate is another listener's.
     Misdirected,
     /// The rule names no backend that exists.
@@ -47,6 +49,7 @@ impl Answer {
         match self {
             Self::Malformed(_) => 400,
             Self::TooLarge(status, _) => status,
+            Self::Denied => 403,
             Self::NoRoute => 404,
             Self::SlowClient => 408,
             Self::Misdirected => 421,
@@ -61,6 +64,7 @@ impl Answer {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Malformed(why) | Self::TooLarge(_, why) => why,
+            Self::Denied => "RBAC: access denied",
             Self::NoRoute => "no route",
             Self::SlowClient => "request body not complete in time",
             Self::Misdirected => "misdirected request",
@@ -81,6 +85,7 @@ impl Answer {
         match self {
             Self::Malformed(_) | Self::TooLarge(..) | Self::Internal => "13",
             Self::NoRoute => "12",
+            Self::Denied => "7",
             Self::SlowClient | Self::TimedOut => "4",
             Self::Misdirected | Self::NoBackend | Self::NoEndpoint(_) | Self::ConnectFailed | Self::BrokenOff => "14",
         }

@@ -14,6 +14,7 @@ use super::{
     select::filters_of,
 };
 use crate::{
+    authorize::Asked,
     filter::{Filters, Target},
     moment::Moment,
 };
@@ -36,6 +37,11 @@ impl Gateway {
                 let Some(cluster) = state.runtime.cluster(mirror.to()) else {
                     continue;
                 };
+                if !with_call(session, state, |call| {
+                    state.runtime.admits(&cluster.id, &Asked::http(call))
+                }) {
+                    continue;
+                }
                 let now = Moment::now();
                 let leased = with_call(session, state, |call| {
                     cluster.pick(call, &Default::default(), now, fastrand::u64(..))

@@ -16,6 +16,7 @@ use super::{
     request::{check_h2, scheme_of, with_call},
 };
 use crate::{
+    authorize::Asked,
     filter::{Filters, Redirection},
     moment::Moment,
     runtime::{Choice, Selected},
@@ -66,6 +67,12 @@ impl Gateway {
             return Ok(redirection);
         }
         let cluster = cluster.ok_or(Answer::NoBackend)?;
+        // What becomes a call of Dubbo is judged when its method is known.
+        if rule.filters.transcoder().is_none()
+            && !with_call(session, state, |call| runtime.admits(&cluster.id, &Asked::http(call)))
+        {
+            return Err(Answer::Denied);
+        }
         let now = Instant::now();
         state.deadline = rule.request_timeout(&cluster.policy).map(|limit| now + limit);
         cluster.begin_call(Moment::now());

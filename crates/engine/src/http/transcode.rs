@@ -25,6 +25,7 @@ use super::{
     select::filters_of,
 };
 use crate::{
+    authorize::{Asked, DubboAsked},
     call::{Call, Scheme, host_of},
     cluster::{Failure, Tried},
     dubbo::{Fault, Tally, Trial},
@@ -198,8 +199,21 @@ impl Gateway {
             repeatable: cluster.repeats(parts.head.method.as_str()),
         };
         let pick = |tried: &Tried| cluster.pick(&parts.call(), tried, Moment::now(), fastrand::u64(..));
-        let deadline = state.deadline;
+        let (deadline, runtime) = (state.deadline, state.runtime.clone());
         let frame = |endpoint: &landfall_model::Endpoint| {
+            let (interface, method) = transcoder.target(&request, endpoint);
+            let dubbo = DubboAsked::Method {
+                interface: &interface,
+                method: &method,
+            };
+            let call = parts.call();
+            let asked = Asked {
+                dubbo: Some(dubbo),
+                ..Asked::http(&call)
+            };
+            if !runtime.admits(&cluster.id, &asked) {
+                return Err(Fault::Denied);
+            }
             let left = deadline.map(|due| due.saturating_duration_since(Instant::now()));
             transcoder.frame(&request, endpoint, left).map_err(Fault::Unwritable)
         };
@@ -242,6 +256,7 @@ fn parts(session: &Session, state: &CallState) -> Parts {
 /// Which of our answers a fault is.
 fn own(fault: &Fault) -> Answer {
     match fault {
+        Fault::Denied => Answer::Denied,
         Fault::NoEndpoint(none) => Answer::NoEndpoint(*none),
         Fault::Failed(Failure::Connect) => Answer::ConnectFailed,
         Fault::Failed(Failure::Reset) | Fault::AnswerTooLarge(_) => Answer::BrokenOff,

@@ -77,6 +77,13 @@ impl Transcoder {
         Ok(call.map_err(|error: ArgumentError| Problem::from(&error))?)
     }
 
+    /// The interface and method that an endpoint would be asked for.
+    pub(crate) fn target(&self, request: &Request, endpoint: &Endpoint) -> (String, String) {
+        let signature = &request.call.signature;
+        let method = signature.split('(').next().unwrap_or(signature).to_owned();
+        (self.source.service(&endpoint.origin.service).interface, method)
+    }
+
     /// The call as a frame for an endpoint: it is who its registry says it is, unless the transcoding says so.
     pub(crate) fn frame(
         &self,
