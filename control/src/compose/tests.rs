@@ -1,5 +1,6 @@
 //! Tables and properties of [`compose`](super::compose), by subject in the files beside.
 
+mod authorization;
 mod definitions;
 mod endpoints;
 mod members;

@@ -2,6 +2,7 @@
 //!
 //! `world` builds snapshots and servers; every other file is about one subject.
 
+mod authorization;
 mod basics;
 mod dubbo;
 mod dubbo_peer;

@@ -21,9 +21,9 @@ use landfall_engine::{ClientLimits, DubboOptions, Engine, EngineOptions};
 use landfall_model::{
     Cluster, ClusterId, Endpoint, Origin, Protocol, RegistryName, ServiceId, Snapshot,
     rules::{
-        Attachment, Backend, BackendRef, CertificateFiles, DubboMatch, DubboRoute, DubboRule, Family, Filter,
-        HostPattern, HttpMatch, HttpRoute, Listener, ListenerId, ListenerTls, PathMatch, RouteRule, Timeouts,
-        TrafficPolicy,
+        Attachment, AuthorizationPolicy, Backend, BackendRef, CertificateFiles, DubboMatch, DubboRoute, DubboRule,
+        Family, Filter, HostPattern, HttpMatch, HttpRoute, Listener, ListenerId, ListenerTls, PathMatch, RouteRule,
+        Timeouts, TrafficPolicy,
     },
     snapshot::{ClusterTarget, Resolution},
 };
@@ -43,6 +43,8 @@ pub struct Plan {
     /// Rules of the listener of [`Plan::dubbo_to`].
     pub dubbo: Vec<DubboRule>,
     pub clusters: Vec<(String, Vec<Endpoint>, TrafficPolicy)>,
+    /// Of every cluster.
+    pub authorization: Vec<Arc<AuthorizationPolicy>>,
 }
 
 pub fn reference(name: &str) -> BackendRef {
@@ -199,6 +201,9 @@ impl Plan {
                 endpoints: endpoints.iter().cloned().map(Arc::new).collect(),
                 policy: Arc::new(policy.clone()),
             };
+            if !self.authorization.is_empty() {
+                snapshot.authorization.insert(id.clone(), self.authorization.clone());
+            }
             snapshot.clusters.insert(id, Arc::new(cluster));
         }
         let attach = |listener: &Arc<Listener>| Attachment {
