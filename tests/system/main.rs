@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod grpc;
 mod last_good;
+mod policies;
 mod reload;
 mod slow_clients;
 mod smuggling;

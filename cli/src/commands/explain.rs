@@ -123,6 +123,9 @@ fn text(answer: &Value, wide: bool) -> String {
         if let Some(why) = backend["missing"].as_str() {
             out += &format!("          nothing: {why}\n");
         }
+        if let Some(why) = backend["denied"].as_str() {
+            out += &format!("          denied: {why}\n");
+        }
         for endpoint in list(&backend["cluster"]["endpoints"]) {
             out += &format!(
                 "          {}  weight {}  from {}\n",

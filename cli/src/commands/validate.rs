@@ -32,7 +32,7 @@ pub fn validate(args: &ValidateArgs) -> Result<(), Failure> {
                 (config.registries.len(), "registry"),
                 (rules.listeners.len(), "listener"),
                 (rules.routes.len() + rules.dubbo_routes.len(), "route"),
-                (rules.policies.len(), "policy"),
+                (rules.policies.len() + rules.authorization.len(), "policy"),
             ];
             let counts: Vec<String> = counts
                 .iter()

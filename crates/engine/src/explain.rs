@@ -11,6 +11,7 @@ use landfall_model::rules::{Filter, HttpRoute, RouteRule};
 use serde::Deserialize;
 
 use crate::{
+    authorize::Asked,
     call::{Call, Scheme, host_of},
     filter::Target,
     listen::head::check_path,
@@ -252,18 +253,21 @@ fn take_route(runtime: &Runtime, call: &Call<'_>, matched: Matched<'_>, explanat
             filters.unwrap_or_default(),
         ));
     }
-    let chosen = |wanted: &dyn Fn(&BackendView) -> bool| {
-        explanation
-            .backends
-            .iter()
-            .any(|backend| backend.share > 0.0 && wanted(backend))
-    };
     if total == 0 {
         return Outcome::Answered {
             status: 500,
             why: "the rule has no backend with a weight".into(),
         };
     }
+    if let Some(why) = denied(explanation) {
+        return Outcome::Answered { status: 403, why };
+    }
+    let chosen = |wanted: &dyn Fn(&BackendView) -> bool| {
+        explanation
+            .backends
+            .iter()
+            .any(|backend| backend.share > 0.0 && wanted(backend))
+    };
     if chosen(&|backend| {
         backend
             .cluster
@@ -297,6 +301,21 @@ fn take_route(runtime: &Runtime, call: &Call<'_>, matched: Matched<'_>, explanat
         }
         .into(),
     }
+}
+
+/// Why policies deny the call to every backend; if only to some, that is noted.
+fn denied(explanation: &mut Explanation) -> Option<String> {
+    let mut chosen = explanation.backends.iter().filter(|backend| backend.share > 0.0);
+    let why = chosen.clone().find_map(|backend| backend.denied.clone())?;
+    let is_all = chosen.all(|backend| backend.denied.is_some());
+    let note = "policies are asked for a client on this host, 127.0.0.1";
+    explanation.notes.push(note.to_owned());
+    if is_all {
+        return Some(format!("denied: {why}"));
+    }
+    let note = format!("the share of some backends is denied: {why}");
+    explanation.notes.push(note);
+    None
 }
 
 fn backend_view(
@@ -334,6 +353,13 @@ fn backend_view(
         missing: match &slot.to {
             Where::Missing(why) => Some(why.to_string()),
             Where::Cluster(_) => None,
+        },
+        // What becomes a call of Dubbo is judged when its method is known.
+        denied: match matched.rule.filters.transcoder() {
+            Some(_) => None,
+            None => runtime
+                .cluster(&slot.to)
+                .and_then(|cluster| runtime.denial(&cluster.id, &Asked::http(call))),
         },
         redirect: slot
             .filters

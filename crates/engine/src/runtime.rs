@@ -292,6 +292,16 @@ impl Runtime {
         })
     }
 
+    /// Why the policies of a cluster would deny a call, for people; `None` if they would not.
+    pub(crate) fn denial(&self, cluster: &ClusterId, asked: &Asked<'_>) -> Option<String> {
+        let decision = self.guards.get(cluster)?.decide(asked);
+        match (decision.allowed, decision.by) {
+            (true, _) => None,
+            (false, Some((policy, rule))) => Some(format!("AuthorizationPolicy {policy}, rule {rule}")),
+            (false, None) => Some("there are ALLOW policies, and no rule of theirs fits".to_owned()),
+        }
+    }
+
     /// All clusters, by id.
     pub fn clusters(&self) -> &[Arc<ClusterRuntime>] {
         &self.clusters

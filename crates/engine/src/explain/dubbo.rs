@@ -18,6 +18,7 @@ use landfall_model::rules::{DubboRule as Source, Family, Listener};
 
 use super::{BackendView, Explanation, InvalidRequest, MOST_OTHERS, OtherView, Outcome, RequestView, RouteView, words};
 use crate::{
+    authorize,
     dubbo::View,
     moment::Moment,
     route::{
@@ -244,6 +245,11 @@ fn take_rule(runtime: &Runtime, rule: &DubboRule, facts: &Facts<'_>, explanation
     if total == 0 {
         return answered(Status::SERVICE_ERROR, "the rule has no backend with a weight");
     }
+    let method = authorize::DubboAsked::Method {
+        interface: facts.identity.interface,
+        method: facts.method,
+    };
+    let judged = authorize::Asked::dubbo(Ipv4Addr::LOCALHOST.into(), method);
     let attachments = View(Some(&facts.request.attachments));
     for slot in slots {
         let cluster = runtime.cluster(&slot.to).map(|cluster| {
@@ -271,8 +277,14 @@ fn take_rule(runtime: &Runtime, rule: &DubboRule, facts: &Facts<'_>, explanation
                 Where::Missing(why) => Some(why.to_string()),
                 Where::Cluster(_) => None,
             },
+            denied: runtime
+                .cluster(&slot.to)
+                .and_then(|cluster| runtime.denial(&cluster.id, &judged)),
             redirect: None,
         });
+    }
+    if let Some(why) = super::denied(explanation) {
+        return answered(Status::OK, format!("an exception: {why}"));
     }
     let chosen = || explanation.backends.iter().filter(|backend| backend.share > 0.0);
     let is_empty = |backend: &&BackendView| {

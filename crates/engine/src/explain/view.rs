@@ -107,6 +107,9 @@ pub struct BackendView {
     /// Why it stands for nothing; its share is answered 500, or 70 by Dubbo's numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
+    /// Which AuthorizationPolicy denies its share to a client on this host; it is answered 403, or by an exception by Dubbo.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denied: Option<String>,
     /// Where its share is redirected to, when the backend's own filters do that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirect: Option<String>,
