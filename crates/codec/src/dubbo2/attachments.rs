@@ -164,6 +164,10 @@ impl Attachments {
     }
 
     /// Appends the map to `out` with these changes.
+    ///
+    /// # Errors
+    /// [`BodyError::Bound`] for a pair that cannot go, and [`Error::TooMuch`] if there would be more pairs than [`MOST`]: the next of
+    /// us on the way would refuse them.
     pub(super) fn rewrite(
         &self,
         body: &[u8],
@@ -184,12 +188,14 @@ impl Attachments {
             true => out.push(b'H'),
             false => out.extend_from_slice(raw(self.at.start..first)),
         }
+        let mut written = 0;
         for (place, pair) in self.pairs.iter().enumerate() {
             let key = pair.key.as_deref();
             let wanted = set.iter().rev().find(|(name, _)| Some(*name) == key);
             let unwanted = key.is_some_and(|key| remove.contains(&key));
             if wanted.is_none() && !unwanted {
                 out.extend_from_slice(raw(pair.key_at.start..pair.value_at.end));
+                written += 1;
                 continue;
             }
             if pair.bound {
@@ -206,6 +212,7 @@ impl Attachments {
             {
                 out.extend_from_slice(raw(pair.key_at.clone()));
                 encode::string(out, value);
+                written += 1;
             }
         }
         for (place, (key, value)) in set.iter().enumerate() {
@@ -214,7 +221,16 @@ impl Attachments {
             if !known && !said_again {
                 encode::string(out, key);
                 encode::string(out, value);
+                written += 1;
             }
+        }
+        if written > MOST {
+            return Err(Error::TooMuch {
+                at: self.at.start,
+                what: "attachments",
+                most: MOST,
+            }
+            .into());
         }
         out.push(b'Z');
         Ok(())

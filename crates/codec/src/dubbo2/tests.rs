@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*};
 
 use super::{reply, *};
-use crate::hessian2::{Glimpse, Limits, Node, Scalar, Value};
+use crate::hessian2::{Glimpse, Limits, Node, Scalar, Value, encode};
 
 const HEARTBEAT_REQUEST: &str = "dabbe2000000000000000001000000014e";
 const HEARTBEAT_RESPONSE: &str = "dabb22140000000000000001000000014e";
@@ -264,6 +264,36 @@ fn attachments_change_and_arguments_stay() {
     assert_eq!(pairs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     assert_eq!(again.identity().map(|id| (id.path, id.version)), Ok(("demo", "2.0")));
     assert_eq!(call.rewrite(&Changes::default()).as_ref(), Ok(call.body()));
+}
+
+#[test]
+fn no_more_attachments_are_written_than_are_read() {
+    let with = |count: u32| {
+        let mut body = request(ONEWAY_REQUEST).body()[..53].to_vec();
+        body.push(b'H');
+        for number in 0..count {
+            encode::string(&mut body, &format!("key-{number}"));
+            encode::string(&mut body, "");
+        }
+        body.push(b'Z');
+        read(body.into())
+    };
+    let (full, set) = (with(1024).expect("as many as there may be"), [("traceparent", "00-ab")]);
+    let put = |remove: &[&str]| {
+        full.rewrite(&Changes {
+            set: &set,
+            remove,
+            ..Changes::default()
+        })
+    };
+    let too_many = |result: Result<(), BodyError>| {
+        let error = result.expect_err("one too many").to_string();
+        assert!(error.starts_with("more than 1024 attachments"), "{error}");
+    };
+    too_many(with(1025).map(drop));
+    too_many(put(&[]).map(drop));
+    let changed = read(put(&["key-7"]).expect("one goes, one comes")).expect("and read again");
+    assert_eq!(changed.attachments.iter().count(), 1024);
 }
 
 #[test]
