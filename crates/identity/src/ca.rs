@@ -161,7 +161,10 @@ impl Ca {
         let signer = self.signer().ok_or(CaError::Step("no root signs here"))?;
         let until = (now + self.life).min(SystemTime::UNIX_EPOCH + Duration::from_secs(signer.not_after));
         let mut params = blank(now - BACKDATE, until)?;
-        params.subject_alt_names = vec![SanType::URI(id.to_string().try_into()?)];
+        params.subject_alt_names = vec![
+            SanType::URI(id.to_string().try_into()?),
+            SanType::DnsName(id.server_name().try_into()?),
+        ];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];

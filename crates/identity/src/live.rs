@@ -51,6 +51,7 @@ pub struct Identity {
     not_before: SystemTime,
     not_after: SystemTime,
     key: Arc<CertifiedKey>,
+    private: PrivateKeyDer<'static>,
     bundle: Bundle,
 }
 
@@ -58,14 +59,14 @@ impl Identity {
     /// Joins a chain (leaf first), its key and the bundle, if they belong together and are valid `now`.
     pub fn new(
         chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
+        private: PrivateKeyDer<'static>,
         bundle: Bundle,
         now: SystemTime,
     ) -> Result<Self, IdentityError> {
         let (first, rest) = chain.split_first().ok_or(IdentityError::Empty)?;
         let leaf = leaf::read(first)?;
         bundle.verify(first, rest, Role::Server, crate::verify::unix(now))?;
-        let signer = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| IdentityError::Key)?;
+        let signer = rustls::crypto::ring::sign::any_supported_type(&private).map_err(|_| IdentityError::Key)?;
         let key = CertifiedKey::new(chain, signer);
         key.keys_match().map_err(|_| IdentityError::Key)?;
         Ok(Self {
@@ -73,6 +74,7 @@ impl Identity {
             not_before: leaf.not_before,
             not_after: leaf.not_after,
             key: Arc::new(key),
+            private,
             bundle,
         })
     }
@@ -90,6 +92,16 @@ impl Identity {
     /// Valid until.
     pub fn not_after(&self) -> SystemTime {
         self.not_after
+    }
+
+    /// The chain, leaf first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.key.cert
+    }
+
+    /// The key, for another who makes TLS of it.
+    pub fn private(&self) -> &PrivateKeyDer<'static> {
+        &self.private
     }
 
     /// The roots that peers are verified with.

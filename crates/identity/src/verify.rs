@@ -110,6 +110,7 @@ pub enum BundleError {
 pub struct Bundle {
     domain: TrustDomain,
     anchors: Arc<[TrustAnchor<'static>]>,
+    roots: Arc<[CertificateDer<'static>]>,
 }
 
 impl Bundle {
@@ -123,12 +124,18 @@ impl Bundle {
             Err(_) => Err(BundleError::Root(at)),
         };
         let anchors = roots.iter().enumerate().map(anchor).collect::<Result<_, _>>()?;
-        Ok(Self { domain, anchors })
+        let roots = roots.iter().map(|root| root.clone().into_owned()).collect();
+        Ok(Self { domain, anchors, roots })
     }
 
     /// Whose roots they are.
     pub fn trust_domain(&self) -> &TrustDomain {
         &self.domain
+    }
+
+    /// The roots as they were given.
+    pub fn roots(&self) -> &[CertificateDer<'static>] {
+        &self.roots
     }
 
     /// Verifies a peer that acts as `role`, and says who it is.
