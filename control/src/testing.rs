@@ -168,6 +168,7 @@ impl Stage {
             hostname: HostPattern::Any,
             family: Family::Http,
             tls: None,
+            mutual_tls: None,
         })];
         let routes = references.iter().enumerate().map(|(index, text)| {
             let path = PathMatch::Prefix(format!("/r{index}").into());
@@ -216,6 +217,7 @@ impl Stage {
             hostname: HostPattern::Any,
             family: Family::Dubbo,
             tls: None,
+            mutual_tls: None,
         }));
         let rules = references.iter().map(|text| DubboRule {
             name: None,

@@ -1,6 +1,6 @@
 //! `kind: AuthorizationPolicy`: which calls of services are let through, in Istio's words.
 //!
-//! `dubboInterfaces` and `dubboMethods` are ours. What Istio has besides (principals, `when`, AUDIT, CUSTOM …) is refused
+//! `dubboInterfaces` and `dubboMethods` are ours. What Istio has besides (`requestPrincipals`, `when`, AUDIT, CUSTOM …) is refused
 //! as unknown: a condition that is read and not kept would open what it is to close.
 
 use schemars::JsonSchema;
@@ -62,6 +62,19 @@ pub struct Source {
     /// It is in none of these.
     #[schemars(length(min = 1, max = 512))]
     pub not_ip_blocks: Option<Vec<Pattern>>,
+    /// Identities, as `mesh.example/ns/eureka/sa/orders`: the SPIFFE ID without `spiffe://`. In a text a `*` may stand at the
+    /// beginning or at the end. Callers that do not come by mutual TLS have none.
+    #[schemars(length(min = 1, max = 512))]
+    pub principals: Option<Vec<Pattern>>,
+    /// Identities that do not fit.
+    #[schemars(length(min = 1, max = 512))]
+    pub not_principals: Option<Vec<Pattern>>,
+    /// Namespaces of identities: names of registries.
+    #[schemars(length(min = 1, max = 512))]
+    pub namespaces: Option<Vec<Pattern>>,
+    /// Namespaces that do not fit.
+    #[schemars(length(min = 1, max = 512))]
+    pub not_namespaces: Option<Vec<Pattern>>,
 }
 
 /// What is called.

@@ -72,6 +72,14 @@ fn rule(at: &At<'_>, report: &mut Report) -> AuthorizationRule {
         rule.from.push(SourceMatch {
             ip_blocks: blocks(&at, "ipBlocks", spec.ip_blocks.as_deref(), report),
             not_ip_blocks: blocks(&at, "notIpBlocks", spec.not_ip_blocks.as_deref(), report),
+            principals: TextLists {
+                any: patterns(&at, "principals", spec.principals.as_deref(), principal, report),
+                none: patterns(&at, "notPrincipals", spec.not_principals.as_deref(), principal, report),
+            },
+            namespaces: TextLists {
+                any: patterns(&at, "namespaces", spec.namespaces.as_deref(), any, report),
+                none: patterns(&at, "notNamespaces", spec.not_namespaces.as_deref(), any, report),
+            },
         });
     }
     for to in at.items("to") {
@@ -124,6 +132,16 @@ type Check = fn(&str) -> Result<String, String>;
 
 fn any(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
+}
+
+fn principal(text: &str) -> Result<String, String> {
+    match text.starts_with("spiffe://") {
+        true => Err(format!(
+            "`{}` begins with `spiffe://`, which is left out here",
+            text.escape_debug()
+        )),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn host(text: &str) -> Result<String, String> {

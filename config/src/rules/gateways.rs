@@ -67,6 +67,7 @@ pub(super) fn translate<'a>(
                         ListenerProtocol::Dubbo => Family::Dubbo,
                     },
                     tls: tls?,
+                    mutual_tls: None,
                 };
                 conflict(&at, &listener, spec, &bound, report);
                 bound.push(Bound {

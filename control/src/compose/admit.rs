@@ -187,6 +187,7 @@ pub fn admit(
             address: SocketAddr::new(ip, port.number),
             protocol: port.protocol,
             tls: tls.clone(),
+            sidecar: None,
             weight: (instance.weight / parts).max(1),
             zone: instance.zone.clone(),
             tag: tag.cloned(),

@@ -43,6 +43,7 @@ fn snapshot(routes: usize, hosts: usize) -> Snapshot {
         hostname: HostPattern::Any,
         family: Family::Http,
         tls: None,
+        mutual_tls: None,
     };
     let route = |number: usize| {
         let hostname = HostPattern::parse(&format!("h{}.example.com", number % hosts));
@@ -96,6 +97,7 @@ fn measure(runtime: &Runtime, what: &str, calls: &[(String, String)], headers: &
             query: None,
             headers,
             client: (Ipv4Addr::LOCALHOST, 1).into(),
+            peer: None,
         };
         found += usize::from(matches!(black_box(scope.select(&call, None)), Selected::Route(_)));
     }

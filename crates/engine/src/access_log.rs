@@ -32,6 +32,8 @@ pub struct Record<'a> {
     pub time: SystemTime,
     /// The client.
     pub client: SocketAddr,
+    /// Its SPIFFE ID, if it came by mutual TLS of the mesh.
+    pub peer: Option<&'a str>,
     /// As sent.
     pub method: &'a str,
     /// `http` or `https`.
@@ -78,6 +80,7 @@ impl Record<'_> {
         let mut object = json::Object::begin(line);
         object.time("time", self.time);
         object.display("client", &self.client);
+        object.optional("peer", self.peer.map(str::as_bytes));
         object.text("method", self.method.as_bytes());
         object.text("scheme", self.scheme.as_bytes());
         object.text("host", self.host);

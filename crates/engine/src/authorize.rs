@@ -34,6 +34,8 @@ pub(crate) struct Guard {
 pub(crate) struct Asked<'a> {
     /// The other end of the connection.
     pub(crate) client: IpAddr,
+    /// Who is there, by its SPIFFE ID.
+    pub(crate) peer: Option<&'a str>,
     /// Set for an HTTP request.
     pub(crate) http: Option<&'a Call<'a>>,
     /// Set for a call of Dubbo; for both if one is made of the other.
@@ -68,6 +70,7 @@ impl<'a> Asked<'a> {
     pub(crate) fn http(call: &'a Call<'a>) -> Self {
         Self {
             client: call.client.ip(),
+            peer: call.peer,
             http: Some(call),
             dubbo: None,
         }
@@ -77,6 +80,7 @@ impl<'a> Asked<'a> {
     pub(crate) fn dubbo(client: IpAddr, dubbo: DubboAsked<'a>) -> Self {
         Self {
             client,
+            peer: None,
             http: None,
             dubbo: Some(dubbo),
         }
@@ -144,9 +148,19 @@ impl View<'_> {
     }
 
     fn source(&self, source: &SourceMatch) -> bool {
+        let SourceMatch {
+            ip_blocks,
+            not_ip_blocks,
+            principals,
+            namespaces,
+        } = source;
         let client = self.asked.client;
-        (source.ip_blocks.is_empty() || source.ip_blocks.iter().any(|block| block.contains(client)))
-            && !source.not_ip_blocks.iter().any(|block| block.contains(client))
+        let principal = self.asked.peer.and_then(|peer| peer.strip_prefix("spiffe://"));
+        let namespace = principal.and_then(|name| name.split_once("/ns/")?.1.split_once('/'));
+        (ip_blocks.is_empty() || ip_blocks.iter().any(|block| block.contains(client)))
+            && !not_ip_blocks.iter().any(|block| block.contains(client))
+            && one_if_any(principals, principal)
+            && one_if_any(namespaces, namespace.map(|(namespace, _)| namespace))
     }
 
     fn operation(&self, operation: &OperationMatch) -> bool {
@@ -177,6 +191,14 @@ impl View<'_> {
             true => readings.all(|path| one(paths, path)),
             false => readings.any(|path| one(paths, path)),
         }
+    }
+}
+
+/// Whether a text that may be missing fits the lists: what is missing is no text, so none is too many.
+fn one_if_any(lists: &TextLists, text: Option<&str>) -> bool {
+    match text {
+        Some(text) => one(lists, text),
+        None => lists.any.is_empty(),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Call<'a> {
     pub headers: &'a (dyn HeaderView + Sync),
     /// The client's address.
     pub client: SocketAddr,
+    /// Who the client is, by its SPIFFE ID; `None` outside of mutual TLS of the mesh.
+    pub peer: Option<&'a str>,
 }
 
 /// The scheme of a listener.

@@ -27,7 +27,10 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     access_log::AccessLog,
     dubbo::{self, DubboOptions},
-    http::{Gateway, http_proxy, peer::Authorities},
+    http::{
+        Gateway, http_proxy,
+        peer::{Authorities, Reach},
+    },
     listen::{
         accept::{ClientLimits, Server, Shared},
         inherited::Inherited,
@@ -35,6 +38,7 @@ use crate::{
         tls::Store,
         worker::Worker,
     },
+    mesh::Mesh,
     metrics::Metrics,
     runtime::Runtime,
 };
@@ -60,6 +64,9 @@ pub struct EngineOptions {
     pub access_log: Option<Box<dyn io::Write + Send>>,
     /// Whether clients' own `X-Forwarded-*` headers are believed: only behind a proxy that writes them. Default no.
     pub trust_forwarded: bool,
+    /// Who this process is in the mesh. Without it listeners with mutual TLS take plain text alone, if their mode does, and
+    /// calls to sidecars fail. Default nobody.
+    pub mesh: Option<Arc<Mesh>>,
     /// What clients may take and hold.
     pub clients: ClientLimits,
     /// What Dubbo's connections may take and hold.
@@ -174,6 +181,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             limits: options.clients.clone(),
             metrics: core.metrics.clone(),
+            mesh: options.mesh.clone(),
             open: AtomicUsize::new(0),
             ids: AtomicU64::new(1),
         });
@@ -266,7 +274,11 @@ impl Core {
         Worker::start(index, move || {
             let limits = &shared.limits;
             let dubbo = dubbo::Proxy::new(runtime.clone(), access_log.clone(), dubbo);
-            let gateway = Gateway::new(runtime, authorities, access_log, trust, limits.body, dubbo.clone());
+            let reach = Reach {
+                authorities,
+                mesh: shared.mesh.clone(),
+            };
+            let gateway = Gateway::new(runtime, reach, access_log, trust, limits.body, dubbo.clone());
             Server::new(http_proxy(gateway, limits.h2_idle), dubbo, shared)
         })
     }

@@ -112,6 +112,7 @@ pub fn explain(runtime: &Runtime, request: &ExplainRequest) -> Result<Explanatio
         query: uri.query(),
         headers: &headers,
         client: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+        peer: None,
     };
     // A client asks for the URL's host in its handshake, unless that is an address.
     let sni = host_of(&authority);

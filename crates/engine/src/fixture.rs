@@ -43,6 +43,7 @@ pub fn listener(name: &str, port: u16, hostname: &str, scheme: Scheme) -> Arc<Li
         tls: (scheme == Scheme::Https).then(|| ListenerTls {
             certificates: vec![certificate],
         }),
+        mutual_tls: None,
     })
 }
 
@@ -195,6 +196,7 @@ pub fn endpoint(port: u16, weight: u32) -> Arc<Endpoint> {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         protocol: Protocol::Http,
         tls: None,
+        sidecar: None,
         weight,
         zone: None,
         tag: None,
@@ -322,6 +324,7 @@ impl Request {
             query: self.query.as_deref(),
             headers: &self.headers,
             client: "192.0.2.7:4000".parse().unwrap(),
+            peer: None,
         }
     }
 

@@ -35,13 +35,13 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 
 pub(crate) use self::server::http_proxy;
-use self::{hold::Holds, mirror::MirrorClient, peer::Authorities};
+use self::{hold::Holds, mirror::MirrorClient, peer::Reach};
 use crate::{access_log::AccessLog, dubbo, runtime::Runtime};
 
 /// What all calls of a worker share.
 pub(crate) struct Gateway {
     pub(crate) runtime: Arc<ArcSwap<Runtime>>,
-    pub(crate) authorities: Arc<ArcSwap<Authorities>>,
+    pub(crate) reach: Reach,
     pub(crate) access_log: Option<Arc<AccessLog>>,
     /// Whether clients' own X-Forwarded headers are believed.
     pub(crate) trust_forwarded: bool,
@@ -56,7 +56,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn new(
         runtime: Arc<ArcSwap<Runtime>>,
-        authorities: Arc<ArcSwap<Authorities>>,
+        reach: Reach,
         access_log: Option<Arc<AccessLog>>,
         trust_forwarded: bool,
         client_idle: Duration,
@@ -64,7 +64,7 @@ impl Gateway {
     ) -> Self {
         Self {
             runtime,
-            authorities,
+            reach,
             access_log,
             trust_forwarded,
             client_idle,

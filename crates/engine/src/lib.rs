@@ -21,6 +21,7 @@ pub mod explain;
 pub mod filter;
 mod http;
 mod listen;
+mod mesh;
 pub mod metrics;
 pub mod moment;
 pub mod route;
@@ -30,5 +31,6 @@ mod transcode;
 pub use dubbo::DubboOptions;
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use listen::{accept::ClientLimits, ports::ListenerState, tls::CertificateError};
+pub use mesh::{Mesh, NameOf, Own, OwnError};
 #[cfg(test)]
 mod fixture;

@@ -95,6 +95,19 @@ pub struct Listener {
     pub family: Family,
     /// `None` for protocols HTTP (HTTP/1.1 and h2c) and Dubbo, `Some` for HTTPS.
     pub tls: Option<ListenerTls>,
+    /// Set for the inbound side of a sidecar: what is spoken may come inside of mutual TLS, or has to. Not beside `tls`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mutual_tls: Option<MutualTls>,
+}
+
+/// Whether callers have to show who they are, in the words of Istio's PeerAuthentication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum MutualTls {
+    /// Mutual TLS or plain text, as the caller begins.
+    Permissive,
+    /// Mutual TLS with an identity of the mesh; all else is refused.
+    Strict,
 }
 
 /// TLS termination of a listener.

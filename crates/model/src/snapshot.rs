@@ -106,6 +106,9 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// The name to ask for and verify when TLS is spoken; `None` is plain text.
     pub tls: Option<Arc<str>>,
+    /// Who has to answer there, if it is a sidecar: mutual TLS is spoken then, whatever `tls` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sidecar: Option<Arc<Sidecar>>,
     /// Share among the cluster's endpoints; never 0.
     pub weight: u32,
     /// Availability zone, if known.
@@ -120,6 +123,16 @@ pub struct Endpoint {
     /// When the instance changed: the start of the delay that is measured to the data path.
     #[serde(skip)]
     pub changed: Option<Change>,
+}
+
+/// Who answers at an endpoint for its application.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sidecar {
+    /// Its SPIFFE ID.
+    pub identity: Arc<str>,
+    /// The same as a DNS name, which is in its certificate too.
+    pub server_name: Arc<str>,
 }
 
 /// A change of an instance.

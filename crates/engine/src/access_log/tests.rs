@@ -12,6 +12,7 @@ fn record() -> Record<'static> {
     Record {
         time: UNIX_EPOCH + Duration::from_micros(1_795_000_000_000_042),
         client: "[::1]:4000".parse().unwrap(),
+        peer: None,
         method: "GET",
         scheme: "http",
         host: b"example.org",

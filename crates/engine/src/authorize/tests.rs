@@ -63,6 +63,7 @@ fn http(guard: &Guard, client: &str, method: &str, host: &str, path: &str) -> bo
         query: None,
         headers: &headers,
         client: SocketAddr::new(client.parse().unwrap(), 1),
+        peer: None,
     };
     guard.decide(&Asked::http(&call)).allowed
 }
@@ -100,6 +101,7 @@ fn a_source_is_the_other_end_of_the_connection() {
         from: vec![SourceMatch {
             ip_blocks: block("10.0.0.0/8"),
             not_ip_blocks: block("10.9.0.0/16"),
+            ..SourceMatch::default()
         }],
         to: Vec::new(),
     };
@@ -111,6 +113,64 @@ fn a_source_is_the_other_end_of_the_connection() {
         ("192.0.2.1", false),
     ] {
         assert_eq!(http(&guard, client, "GET", "shop.test", "/"), allowed, "{client}");
+    }
+}
+
+#[test]
+fn a_principal_is_who_the_peer_is_and_nobody_is_no_principal() {
+    let texts = |texts: &[&str]| texts.iter().filter_map(|text| TextPattern::parse(text)).collect();
+    let allow = |source| {
+        Guard::compile(&[policy(
+            "named",
+            Allow,
+            vec![AuthorizationRule {
+                from: vec![source],
+                to: Vec::new(),
+            }],
+        )])
+    };
+    let principals = |any: &[&str], none: &[&str]| {
+        allow(SourceMatch {
+            principals: TextLists {
+                any: texts(any),
+                none: texts(none),
+            },
+            ..SourceMatch::default()
+        })
+    };
+    let namespaces = |any: &[&str]| {
+        allow(SourceMatch {
+            namespaces: TextLists {
+                any: texts(any),
+                none: Vec::new(),
+            },
+            ..SourceMatch::default()
+        })
+    };
+    let admits = |guard: &Guard, peer| {
+        let asked = Asked {
+            client: "10.0.0.1".parse().unwrap(),
+            peer,
+            http: None,
+            dubbo: None,
+        };
+        guard.decide(&asked).allowed
+    };
+    let shop = Some("spiffe://mesh.example/ns/eureka/sa/shop");
+    for (guard, named, nameless) in [
+        (principals(&["mesh.example/ns/eureka/sa/shop"], &[]), true, false),
+        (principals(&["mesh.example/ns/eureka/*"], &[]), true, false),
+        (principals(&["*"], &[]), true, false),
+        (principals(&["mesh.example/ns/consul/sa/shop"], &[]), false, false),
+        (principals(&[], &["*/sa/shop"]), false, true),
+        (namespaces(&["eureka"]), true, false),
+        (namespaces(&["consul"]), false, false),
+    ] {
+        assert_eq!(
+            (admits(&guard, shop), admits(&guard, None)),
+            (named, nameless),
+            "{guard:?}"
+        );
     }
 }
 
@@ -214,6 +274,7 @@ fn the_decision_names_policy_and_rule() {
         query: None,
         headers: &headers,
         client: SocketAddr::from(([10, 0, 0, 1], 1)),
+        peer: None,
     };
     let decision = guard.decide(&Asked::http(&call));
     assert_eq!((decision.allowed, decision.by), (false, Some(("ab", 1))));

@@ -147,6 +147,7 @@ impl Read {
             query: None,
             headers: view,
             client: client.address,
+            peer: None,
         }
     }
 }
@@ -298,6 +299,7 @@ impl Account {
         Record {
             time: SystemTime::now() - took,
             client: client.address,
+            peer: None,
             method: read.map_or("", |read| &read.method),
             scheme: "dubbo",
             host: b"",

@@ -97,7 +97,7 @@ impl Gateway {
         }
         let h2 = peer::speaks_h2(endpoint, state.kind);
         let host = target.host.clone().or(host);
-        forward::address_copy(&mut head, host.as_ref(), h2, endpoint.tls.is_some(), bodiless)?;
+        forward::address_copy(&mut head, host.as_ref(), h2, peer::is_secured(endpoint), bodiless)?;
         let limits = peer::Limits {
             connect: policy.connect_timeout,
             read: policy.idle_timeout,
@@ -109,7 +109,9 @@ impl Gateway {
         } else {
             state.kind
         };
-        let peer = peer::peer(endpoint, &policy.tls, &self.authorities.load(), kind, &limits)
+        let peer = self
+            .reach
+            .peer(endpoint, &policy.tls, kind, &limits)
             .map_err(|problem| Error::explain(ErrorType::InternalError, problem))?;
         Ok(Copy { head, peer, lease })
     }

@@ -23,6 +23,7 @@ impl Gateway {
         log.log(&Record {
             time: SystemTime::now() - took,
             client: connection.client,
+            peer: connection.peer().map(|peer| &**peer),
             method: request.method.as_str(),
             scheme: scheme_of(connection).as_str(),
             host: authority_of(request).unwrap_or("").as_bytes(),

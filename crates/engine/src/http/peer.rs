@@ -11,12 +11,14 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use landfall_model::{Endpoint, Protocol, Snapshot, rules::UpstreamTls};
+use arc_swap::ArcSwap;
+use landfall_model::{Endpoint, Protocol, Snapshot, rules::UpstreamTls, snapshot::Sidecar};
 use pingora_core::{
     protocols::{TcpKeepalive, tls::CaType},
     upstreams::peer::HttpPeer,
@@ -26,6 +28,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tokio::time::Instant;
 
 use super::context::Kind;
+use crate::mesh::Mesh;
 
 /// How long a connection without a call is kept for the next one.
 const POOL_IDLE: Duration = Duration::from_secs(60);
@@ -122,11 +125,26 @@ fn parse(path: &Path, text: &[u8]) -> Result<Arc<CaType>, String> {
     Ok(Arc::from(wrapped))
 }
 
+/// What connections to endpoints are made with.
+pub(crate) struct Reach {
+    /// Of policies.
+    pub(crate) authorities: Arc<ArcSwap<Authorities>>,
+    /// Who we are.
+    pub(crate) mesh: Option<Arc<Mesh>>,
+}
+
+/// Whether TLS is spoken to an endpoint on its own account. That of the mesh is for sidecars to know.
+pub(super) fn is_secured(endpoint: &Endpoint) -> bool {
+    endpoint.tls.is_some() && endpoint.sidecar.is_none()
+}
+
 /// The HTTP version to speak to an endpoint.
 pub(super) fn speaks_h2(endpoint: &Endpoint, kind: Kind) -> bool {
     match (kind, endpoint.protocol) {
         // An upgrade exists in HTTP/1 only.
         (Kind::Upgrade, _) => false,
+        // Sidecars speak both: of these the one that shares connections.
+        _ if endpoint.sidecar.is_some() => true,
         // gRPC needs trailers, which pingora carries in HTTP/2 only.
         (Kind::Grpc, _) => true,
         (_, Protocol::H2 | Protocol::Grpc | Protocol::Triple) => true,
@@ -146,44 +164,83 @@ pub(super) struct Limits {
     pub(super) due: Option<Instant>,
 }
 
-/// Describes an endpoint to pingora.
-///
-/// # Errors
-/// The authorities to verify it against could not be read.
-pub(super) fn peer(
-    endpoint: &Endpoint,
-    tls: &UpstreamTls,
-    authorities: &Authorities,
-    kind: Kind,
-    limits: &Limits,
-) -> Result<Box<HttpPeer>, String> {
-    let name = match (&endpoint.tls, &tls.server_name) {
-        (None, _) => String::new(),
-        (Some(_), Some(name)) => name.to_string(),
-        (Some(host), None) if host.is_empty() => endpoint.address.ip().to_string(),
-        (Some(host), None) => host.to_string(),
-    };
-    // From a SocketAddr nothing is looked up.
-    let mut peer = Box::new(HttpPeer::new(endpoint.address, endpoint.tls.is_some(), name));
-    let h2 = speaks_h2(endpoint, kind);
-    let mut group = DefaultHasher::new();
-    h2.hash(&mut group);
-    let options = &mut peer.options;
-    if endpoint.tls.is_some() {
-        options.verify_cert = tls.verify;
-        options.verify_hostname = tls.verify;
-        if let Some(path) = &tls.ca {
-            let authority = authorities
-                .0
-                .get(path)
-                .ok_or_else(|| format!("{}: not read", path.display()))?;
-            authority.epoch.hash(&mut group);
-            options.ca = Some(authority.roots.clone()?);
+impl Reach {
+    /// Describes an endpoint to pingora.
+    ///
+    /// # Errors
+    /// The authorities to verify it against could not be read, or it wants to know who we are and we are nobody.
+    pub(super) fn peer(
+        &self,
+        endpoint: &Endpoint,
+        tls: &UpstreamTls,
+        kind: Kind,
+        limits: &Limits,
+    ) -> Result<Box<HttpPeer>, String> {
+        let mut group = DefaultHasher::new();
+        let mut peer = match &endpoint.sidecar {
+            Some(sidecar) => self.sidecar(endpoint.address, sidecar, &mut group)?,
+            None => self.server(endpoint, tls, &mut group)?,
+        };
+        let h2 = speaks_h2(endpoint, kind);
+        h2.hash(&mut group);
+        if h2 {
+            peer.options.set_http_version(2, 2);
         }
+        limit(&mut peer, limits);
+        peer.group_key = group.finish();
+        Ok(peer)
     }
-    if h2 {
-        options.set_http_version(2, 2);
+
+    /// A sidecar: it shows a certificate with the name of its application's identity, and we show ours.
+    fn sidecar(
+        &self,
+        address: SocketAddr,
+        sidecar: &Sidecar,
+        group: &mut impl Hasher,
+    ) -> Result<Box<HttpPeer>, String> {
+        let mesh = self.mesh.as_ref();
+        let own = mesh.map(|mesh| mesh.own()).ok_or_else(|| {
+            let identity = &sidecar.identity;
+            format!("{address}: {identity} takes calls from the mesh, and this process has no identity")
+        })?;
+        let mut peer = Box::new(HttpPeer::new(address, true, sidecar.server_name.to_string()));
+        peer.client_cert_key = Some(own.pair.clone());
+        peer.options.ca = Some(own.roots.clone());
+        own.epoch.hash(group);
+        Ok(peer)
     }
+
+    /// Any other endpoint.
+    fn server(&self, endpoint: &Endpoint, tls: &UpstreamTls, group: &mut impl Hasher) -> Result<Box<HttpPeer>, String> {
+        let name = match (&endpoint.tls, &tls.server_name) {
+            (None, _) => String::new(),
+            (Some(_), Some(name)) => name.to_string(),
+            (Some(host), None) if host.is_empty() => endpoint.address.ip().to_string(),
+            (Some(host), None) => host.to_string(),
+        };
+        // From a SocketAddr nothing is looked up.
+        let mut peer = Box::new(HttpPeer::new(endpoint.address, endpoint.tls.is_some(), name));
+        if endpoint.tls.is_some() {
+            let options = &mut peer.options;
+            options.verify_cert = tls.verify;
+            options.verify_hostname = tls.verify;
+            if let Some(path) = &tls.ca {
+                let authorities = self.authorities.load();
+                let authority = authorities
+                    .0
+                    .get(path)
+                    .ok_or_else(|| format!("{}: not read", path.display()))?;
+                authority.epoch.hash(group);
+                options.ca = Some(authority.roots.clone()?);
+            }
+        }
+        Ok(peer)
+    }
+}
+
+/// Time, pooling and windows.
+fn limit(peer: &mut HttpPeer, limits: &Limits) {
+    let options = &mut peer.options;
     let left = limits.due.map(|due| due.saturating_duration_since(Instant::now()));
     let connect = left.map_or(limits.connect, |left| left.min(limits.connect));
     options.connection_timeout = Some(connect);
@@ -200,6 +257,4 @@ pub(super) fn peer(
         count: 4,
         user_timeout: Duration::ZERO,
     });
-    peer.group_key = group.finish();
-    Ok(peer)
 }

@@ -113,13 +113,7 @@ impl ProxyHttp for Gateway {
             write: policy.idle_timeout.or(Some(self.client_idle)),
             due,
         };
-        let peer = peer::peer(
-            lease.endpoint(),
-            &policy.tls,
-            &self.authorities.load(),
-            state.kind,
-            &limits,
-        );
+        let peer = self.reach.peer(lease.endpoint(), &policy.tls, state.kind, &limits);
         state.lease = Some(lease);
         state.tries += 1;
         state.response_bytes = 0;

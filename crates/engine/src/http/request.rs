@@ -10,13 +10,16 @@ use super::{
 };
 use crate::{
     call::{Call, Scheme, host_of},
-    listen::{connection::Connection, head},
+    listen::{
+        connection::{Connection, Security},
+        head,
+    },
 };
 
 pub(super) fn scheme_of(connection: &Connection) -> Scheme {
-    match connection.tls {
-        Some(_) => Scheme::Https,
-        None => Scheme::Http,
+    match connection.security {
+        Security::Tls { .. } => Scheme::Https,
+        Security::Plain | Security::Mesh { .. } => Scheme::Http,
     }
 }
 
@@ -42,6 +45,7 @@ pub(super) fn with_call<T>(session: &Session, state: &CallState, look: impl FnOn
         query: request.uri.query(),
         headers: &request.headers as &HeaderMap,
         client: connection.map_or(nobody, |connection| connection.client),
+        peer: connection.and_then(|connection| connection.peer()).map(|peer| &**peer),
     })
 }
 

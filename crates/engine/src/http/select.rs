@@ -36,7 +36,7 @@ impl Gateway {
         let Some(connection) = state.connection.clone() else {
             return Err(Answer::Internal);
         };
-        let sni = connection.tls.as_ref().and_then(|tls| tls.sni.as_deref());
+        let sni = connection.sni();
         let port = connection.port.number();
         if let Some(last) = connection.port.last_runtime() {
             state.runtime = last;

@@ -71,6 +71,7 @@ struct Parts {
     host: String,
     scheme: Scheme,
     client: SocketAddr,
+    peer: Option<Arc<str>>,
 }
 
 impl Parts {
@@ -83,6 +84,7 @@ impl Parts {
             query: self.head.uri.query(),
             headers: &self.head.headers as &HeaderMap,
             client: self.client,
+            peer: self.peer.as_deref(),
         }
     }
 }
@@ -249,6 +251,7 @@ fn parts(session: &Session, state: &CallState) -> Parts {
         host: host_of(authority_of(session.req_header()).unwrap_or("")).into_owned(),
         scheme: connection.map_or(Scheme::Http, |connection| scheme_of(connection)),
         client: connection.map_or(nobody, |connection| connection.client),
+        peer: connection.and_then(|connection| connection.peer()).cloned(),
         head,
     }
 }

@@ -4,6 +4,7 @@
 //!  accept ─▶ over the limit? close
 //!         ─▶ Dubbo port: [dubbo], to the end of the connection
 //!         ─▶ TLS port: first byte is a handshake? TLS : "400 plain HTTP request sent to TLS port"
+//!         ─▶ inbound port of a sidecar: a handshake? mutual TLS : plain text, or 403 if that is refused
 //!         ─▶ ALPN h2 or HTTP/2 preface ─▶ pingora's HTTP/2 loop ─▶ http, once per stream
 //!         ─▶ else: head, checked ─▶ http ─▶ next head …          (nothing but the stream is held while idle)
 //! ```
@@ -21,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use landfall_model::rules::MutualTls;
 use pingora_core::{
     apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
     protocols::{Stream, http::ServerSession},
@@ -33,16 +35,16 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, timeout, timeout_at},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    connection::{Connection, Secured},
+    connection::{Connection, Security},
     ports::{Entered, Listening, Port, Stage},
     refusal::Refusal,
     transport::{Transport, end_with},
     wire::{NoHead, Wire},
 };
-use crate::{dubbo, http::Gateway, metrics::Metrics};
+use crate::{dubbo, http::Gateway, mesh::Mesh, metrics::Metrics};
 
 /// How long clients may take, and how many there may be.
 #[derive(Clone, Debug)]
@@ -102,6 +104,8 @@ struct Live {
 pub(crate) struct Shared {
     pub(crate) limits: ClientLimits,
     pub(crate) metrics: Arc<Metrics>,
+    /// Who this process is in the mesh.
+    pub(crate) mesh: Option<Arc<Mesh>>,
     /// Open now.
     pub(crate) open: AtomicUsize,
     /// Where connection ids come from.
@@ -280,21 +284,22 @@ async fn serve(id: u64, port: &Arc<Port>, stream: TcpStream, client: SocketAddr,
         let metrics = &server.shared.metrics;
         return Box::pin(dubbo::serve(&server.dubbo, stream, (client, local), port, metrics)).await;
     }
-    let (mut transport, tls, alpn) = match port.tls() {
-        None => (Transport::Plain(stream), None, false),
-        // Boxed: a handshake needs kilobytes that the connection should not hold for ever.
-        Some(config) => match Box::pin(handshake(stream, config, server)).await {
-            Some(done) => done,
-            None => return,
-        },
+    // Boxed: a handshake needs kilobytes that the connection should not hold for ever.
+    let secured = match (port.tls(), port.mutual_tls()) {
+        (None, None) => Some((Transport::Plain(stream), Security::Plain, false)),
+        (Some(config), _) => Box::pin(handshake(stream, config, server)).await,
+        (None, Some(mode)) => Box::pin(mutual_handshake(stream, mode, port, server)).await,
+    };
+    let Some((mut transport, security, alpn)) = secured else {
+        return;
     };
     let mut read = Vec::new();
-    let h2 = match (&tls, alpn) {
-        (_, true) => Ok(true),
-        _ => Box::pin(Wire::sniff_h2(&mut transport, &mut read, server.shared.limits.head)).await,
+    let h2 = match alpn {
+        true => Ok(true),
+        false => Box::pin(Wire::sniff_h2(&mut transport, &mut read, server.shared.limits.head)).await,
     };
-    let tls_on_plain = tls.is_none() && read.first() == Some(&0x16);
-    let connection = Connection::new(id, client, local, port.clone(), tls, matches!(h2, Ok(true)));
+    let tls_on_plain = matches!(security, Security::Plain) && read.first() == Some(&HANDSHAKE);
+    let connection = Connection::new(id, client, local, port.clone(), security, matches!(h2, Ok(true)));
     let (goaway, going) = watch::channel(port.is_closed());
     if let Some(live) = server.live().get_mut(&id) {
         live.connection = Some(connection.clone());
@@ -354,36 +359,96 @@ async fn http1(wire: Wire, server: &Server) {
     }
 }
 
-async fn handshake(
+/// A stream, what lies in between, and whether HTTP/2 was agreed on.
+type Secured = (Transport, Security, bool);
+
+/// TLS with a certificate of the listener's.
+async fn handshake(stream: TcpStream, config: Arc<rustls::ServerConfig>, server: &Server) -> Option<Secured> {
+    let first = first_byte(&stream, server).await?;
+    if first != HANDSHAKE {
+        refuse_plain(
+            stream,
+            first,
+            Refusal::bad("plain HTTP request sent to TLS port"),
+            server,
+        )
+        .await;
+        return None;
+    }
+    let tls = accept_tls(stream, config, server).await?;
+    let state = tls.get_ref().1;
+    let security = Security::Tls {
+        sni: state.server_name().map(|name| name.to_ascii_lowercase().into()),
+    };
+    let h2 = state.alpn_protocol() == Some(b"h2");
+    Some((Transport::Tls(Box::new(tls)), security, h2))
+}
+
+/// TLS of the mesh if the caller begins with it, else plain text if the mode allows it.
+async fn mutual_handshake(stream: TcpStream, mode: MutualTls, port: &Port, server: &Server) -> Option<Secured> {
+    const WANTED: Refusal = Refusal::with(
+        403,
+        "this service is called under mutual TLS alone: call it through a sidecar",
+    );
+    let first = first_byte(&stream, server).await?;
+    match (first == HANDSHAKE, mode) {
+        (false, MutualTls::Permissive) => return Some((Transport::Plain(stream), Security::Plain, false)),
+        (false, MutualTls::Strict) => {
+            refuse_plain(stream, first, WANTED, server).await;
+            return None;
+        }
+        (true, _) => {}
+    }
+    let Some(mesh) = &server.shared.mesh else {
+        tracing::error!(
+            port = port.number(),
+            "mutual TLS is asked for, and this process has no identity"
+        );
+        return None;
+    };
+    let mut tls = accept_tls(stream, mesh.server(), server).await?;
+    let state = tls.get_ref().1;
+    let h2 = state.alpn_protocol() == Some(b"h2");
+    match mesh.name_of(state.peer_certificates()) {
+        Some(peer) => Some((Transport::Tls(Box::new(tls)), Security::Mesh { peer }, h2)),
+        None => {
+            server.shared.metrics.connections_refused.increment();
+            let refusal = if h2 { Vec::new() } else { WANTED.to_bytes() };
+            let _ = end_with(&mut tls, &refusal).await;
+            None
+        }
+    }
+}
+
+/// What every TLS connection begins with.
+const HANDSHAKE: u8 = 0x16;
+
+/// The first byte, which stays to be read.
+async fn first_byte(stream: &TcpStream, server: &Server) -> Option<u8> {
+    let mut first = [0; 1];
+    match timeout(server.shared.limits.handshake, stream.peek(&mut first)).await {
+        Ok(Ok(1..)) => Some(first[0]),
+        _ => None,
+    }
+}
+
+/// Ends a connection that should have begun with a handshake: with a word, if it may be HTTP.
+async fn refuse_plain(mut stream: TcpStream, first: u8, refusal: Refusal, server: &Server) {
+    server.shared.metrics.connections_refused.increment();
+    let answer = match first.is_ascii_alphabetic() {
+        true => refusal.to_bytes(),
+        false => Vec::new(),
+    };
+    let _ = end_with(&mut stream, &answer).await;
+}
+
+async fn accept_tls(
     stream: TcpStream,
     config: Arc<rustls::ServerConfig>,
     server: &Server,
-) -> Option<(Transport, Option<Secured>, bool)> {
-    let limit = server.shared.limits.handshake;
-    let mut first = [0; 1];
-    match timeout(limit, stream.peek(&mut first)).await {
-        Ok(Ok(1..)) => {}
-        _ => return None,
-    }
-    if first[0] != 0x16 {
-        server.shared.metrics.connections_refused.increment();
-        let refusal = match first[0].is_ascii_alphabetic() {
-            true => Refusal::bad("plain HTTP request sent to TLS port").to_bytes(),
-            false => Vec::new(),
-        };
-        let mut stream = stream;
-        let _ = end_with(&mut stream, &refusal).await;
-        return None;
-    }
-    match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(tls)) => {
-            let state = tls.get_ref().1;
-            let secured = Secured {
-                sni: state.server_name().map(|name| name.to_ascii_lowercase().into()),
-            };
-            let h2 = state.alpn_protocol() == Some(b"h2");
-            Some((Transport::Tls(Box::new(tls)), Some(secured), h2))
-        }
+) -> Option<TlsStream<TcpStream>> {
+    match timeout(server.shared.limits.handshake, TlsAcceptor::from(config).accept(stream)).await {
+        Ok(Ok(tls)) => Some(tls),
         // Port scanners and browsers that dislike a certificate: nothing for the operator to do.
         Ok(Err(error)) => {
             tracing::debug!("TLS handshake failed: {error}");

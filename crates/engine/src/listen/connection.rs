@@ -30,8 +30,8 @@ pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
     /// The port it came in on.
     pub(crate) port: Arc<Port>,
-    /// Set for a connection under TLS.
-    pub(crate) tls: Option<Secured>,
+    /// What lies between the socket and the requests.
+    pub(crate) security: Security,
     /// Whether requests come as HTTP/2 streams, which have no deadline here.
     pub(crate) h2: bool,
     opened: Instant,
@@ -47,11 +47,21 @@ pub(crate) struct Connection {
     refusal: Mutex<Option<Refusal>>,
 }
 
-/// What the TLS handshake showed.
-#[derive(Debug, Default)]
-pub(crate) struct Secured {
-    /// The name the client asked for, in lower case.
-    pub(crate) sni: Option<Box<str>>,
+/// What lies between the socket and the requests.
+#[derive(Debug)]
+pub(crate) enum Security {
+    /// Nothing.
+    Plain,
+    /// TLS with a listener's certificate.
+    Tls {
+        /// The name the client asked for, in lower case.
+        sni: Option<Box<str>>,
+    },
+    /// TLS of the mesh. Requests inside are as if there were none: the application that sent them does not know of it.
+    Mesh {
+        /// Who called.
+        peer: Arc<str>,
+    },
 }
 
 const NEVER: u64 = u64::MAX;
@@ -63,7 +73,7 @@ impl Connection {
         client: SocketAddr,
         local: SocketAddr,
         port: Arc<Port>,
-        tls: Option<Secured>,
+        security: Security,
         h2: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -71,7 +81,7 @@ impl Connection {
             client,
             local,
             port,
-            tls,
+            security,
             h2,
             opened: Instant::now(),
             idle: AtomicBool::new(false),
@@ -87,6 +97,22 @@ impl Connection {
     /// The connection that a request came on.
     pub(crate) fn of(digest: &Digest) -> Option<&Arc<Self>> {
         digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+
+    /// The name the client asked for in its TLS handshake.
+    pub(crate) fn sni(&self) -> Option<&str> {
+        match &self.security {
+            Security::Tls { sni } => sni.as_deref(),
+            Security::Plain | Security::Mesh { .. } => None,
+        }
+    }
+
+    /// Who called, by a certificate of the mesh.
+    pub(crate) fn peer(&self) -> Option<&Arc<str>> {
+        match &self.security {
+            Security::Mesh { peer } => Some(peer),
+            Security::Plain | Security::Tls { .. } => None,
+        }
     }
 
     /// From here on the bytes are not HTTP/1 messages any more: a 101 is about to be sent.
@@ -166,7 +192,7 @@ mod tests {
 
     fn connection() -> Arc<Connection> {
         let any = SocketAddr::from(([127, 0, 0, 1], 1));
-        Connection::new(1, any, any, Arc::new(Port::new((None, 80))), None, false)
+        Connection::new(1, any, any, Arc::new(Port::new((None, 80))), Security::Plain, false)
     }
 
     #[tokio::test(start_paused = true)]

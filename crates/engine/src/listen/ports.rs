@@ -23,7 +23,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use landfall_model::rules::{Family, Listener, ListenerId};
+use landfall_model::rules::{Family, Listener, ListenerId, MutualTls};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
@@ -46,6 +46,8 @@ pub(crate) struct Port {
     /// Set while the listeners here say HTTPS.
     tls: ArcSwapOption<ServerConfig>,
     names: Arc<ArcSwap<Names>>,
+    /// Set while a listener here is the inbound side of a sidecar.
+    mutual_tls: ArcSwapOption<MutualTls>,
     /// Set while the listeners here say Dubbo.
     is_dubbo: AtomicBool,
     stage: watch::Sender<Stage>,
@@ -101,6 +103,7 @@ impl Port {
             key,
             tls: ArcSwapOption::empty(),
             names: Arc::default(),
+            mutual_tls: ArcSwapOption::empty(),
             is_dubbo: AtomicBool::new(false),
             stage: watch::channel(Stage::Open).0,
             is_closed: AtomicBool::new(false),
@@ -124,6 +127,11 @@ impl Port {
     /// The TLS configuration, if connections here begin with a handshake.
     pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
         self.tls.load_full()
+    }
+
+    /// Whether callers may or have to use mutual TLS.
+    pub(crate) fn mutual_tls(&self) -> Option<MutualTls> {
+        self.mutual_tls.load().as_deref().copied()
     }
 
     /// Whether connections here are Dubbo's.
@@ -183,6 +191,13 @@ impl Port {
         self.state().listeners = listeners.iter().map(|listener| listener.id.clone()).collect();
         let is_dubbo = listeners.iter().any(|listener| listener.family == Family::Dubbo);
         self.is_dubbo.store(is_dubbo, Ordering::Relaxed);
+        // Where several listeners share the port, the strictest word counts: it is heard before any host name.
+        let modes = listeners.iter().filter_map(|listener| listener.mutual_tls);
+        let mode = modes.reduce(|one, other| match one {
+            MutualTls::Strict => one,
+            MutualTls::Permissive => other,
+        });
+        self.mutual_tls.store(mode.map(Arc::new));
         let secured: Vec<_> = listeners
             .iter()
             .filter_map(|listener| Some((listener, listener.tls.as_ref()?)))

@@ -10,6 +10,7 @@ mod filters;
 mod held;
 mod http2;
 mod live;
+mod mutual_tls;
 mod retries;
 mod slow;
 mod smuggling;

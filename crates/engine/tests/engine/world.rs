@@ -17,7 +17,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use landfall_engine::{ClientLimits, DubboOptions, Engine, EngineOptions};
+use landfall_engine::{ClientLimits, DubboOptions, Engine, EngineOptions, Mesh};
 use landfall_model::{
     Cluster, ClusterId, Endpoint, Origin, Protocol, RegistryName, ServiceId, Snapshot,
     rules::{
@@ -43,6 +43,8 @@ pub struct Plan {
     /// Rules of the listener of [`Plan::dubbo_to`].
     pub dubbo: Vec<DubboRule>,
     pub clusters: Vec<(String, Vec<Endpoint>, TrafficPolicy)>,
+    /// Who the engine is.
+    pub mesh: Option<Arc<Mesh>>,
     /// Of every cluster.
     pub authorization: Vec<Arc<AuthorizationPolicy>>,
 }
@@ -61,6 +63,7 @@ pub fn endpoint(address: SocketAddr, protocol: Protocol) -> Endpoint {
         address,
         protocol,
         tls: None,
+        sidecar: None,
         weight: 100,
         zone: None,
         tag: None,
@@ -136,6 +139,7 @@ impl Plan {
             hostname: HostPattern::parse(host),
             family: Family::Http,
             tls: tls.map(|certificates| ListenerTls { certificates }),
+            mutual_tls: None,
         }));
         self
     }
@@ -285,6 +289,7 @@ impl World {
             access_log: Some(Box::new(log.clone())),
             clients,
             dubbo,
+            mesh: plan.mesh.clone(),
             ..EngineOptions::default()
         };
         Self {

@@ -50,6 +50,10 @@ pub struct SourceMatch {
     pub ip_blocks: Vec<IpBlock>,
     /// It is in none of these.
     pub not_ip_blocks: Vec<IpBlock>,
+    /// SPIFFE ID of the caller, without `spiffe://`; callers outside of mutual TLS have none.
+    pub principals: TextLists,
+    /// The namespace in it.
+    pub namespaces: TextLists,
 }
 
 /// What a call asks for. An empty list fits all; one that is not empty fits only calls that have the property.
