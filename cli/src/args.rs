@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use landfall_model::{RegistryName, ServiceId};
 
 /// Brings services of Eureka, Consul and Dubbo registries behind one gateway, on VMs and bare metal.
 #[derive(Debug, Parser)]
@@ -43,6 +44,10 @@ pub enum Command {
     Up(UpArgs),
     /// The edge gateway; without a control plane to ask it follows the registries itself.
     Gateway(UpArgs),
+    /// Beside an application: takes its calls in and out, under mutual TLS where both sides can.
+    Sidecar(SidecarArgs),
+    /// The identity that a sidecar or a gateway shows to others.
+    Identity(IdentityArgs),
     /// Check a configuration; print every problem with file:line:column.
     Validate(ValidateArgs),
     /// Tell which route, filters and endpoints a call would take, and why.
@@ -78,6 +83,127 @@ pub struct DemoArgs {
     pub admin: SocketAddr,
 }
 
+/// `landfall sidecar`
+#[derive(Debug, Args)]
+pub struct SidecarArgs {
+    /// A configuration file, or a directory of them: registries, MeshServices and policies; Gateways and routes are the edge's.
+    #[arg(long, env = "LANDFALL_CONFIG", value_name = "PATH")]
+    pub config: PathBuf,
+    /// The application's service, as `orders.eureka`.
+    #[arg(long, env = "LANDFALL_SERVICE", value_name = "SERVICE.REGISTRY", value_parser = service_id)]
+    pub service: ServiceId,
+    /// Where the application listens.
+    #[arg(long, env = "LANDFALL_APPLICATION", value_name = "IP:PORT")]
+    pub application: SocketAddr,
+    /// A service that the application calls, as `payments.consul`; once for each. MeshServices need not be named.
+    #[arg(long = "call", env = "LANDFALL_CALLS", value_delimiter = ',', value_name = "SERVICE.REGISTRY", value_parser = service_id)]
+    pub calls: Vec<ServiceId>,
+    /// Where callers come in.
+    #[arg(long, default_value = "[::]:15006", value_name = "IP:PORT")]
+    pub inbound: SocketAddr,
+    /// Where the application's calls go. Whoever reaches it calls as this application: keep it on loopback.
+    #[arg(long, default_value = "127.0.0.1:15001", value_name = "IP:PORT")]
+    pub outbound: SocketAddr,
+    /// Whether callers have to come by mutual TLS.
+    #[arg(long, env = "LANDFALL_MUTUAL_TLS", default_value = "permissive", value_name = "MODE")]
+    pub mutual_tls: MutualTlsMode,
+    #[command(flatten)]
+    pub identity: IdentityPlace,
+    /// Address of the admin server. It has no login: keep it on loopback.
+    #[arg(
+        long,
+        env = "LANDFALL_ADMIN",
+        default_value = "127.0.0.1:15000",
+        value_name = "IP:PORT"
+    )]
+    pub admin: SocketAddr,
+    /// Where the last good view of each registry is kept [default: as for `landfall up`].
+    #[arg(long, env = "LANDFALL_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Threads that carry traffic.
+    #[arg(long, env = "LANDFALL_WORKERS", default_value_t = 1, value_name = "N")]
+    pub workers: usize,
+    /// One JSON line a request: a file, `-` for standard output, or `off`.
+    #[arg(long, env = "LANDFALL_ACCESS_LOG", default_value = "-", value_name = "PATH")]
+    pub access_log: String,
+    /// Longest wait for calls in flight when asked to end, in seconds.
+    #[arg(long, env = "LANDFALL_DRAIN_SECONDS", default_value_t = 30, value_name = "SECONDS")]
+    pub drain_seconds: u64,
+}
+
+/// Whether callers have to come by mutual TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MutualTlsMode {
+    /// Mutual TLS or plain text, as the caller begins.
+    Permissive,
+    /// Mutual TLS alone.
+    Strict,
+}
+
+/// Where an identity is.
+#[derive(Clone, Debug, Args)]
+pub struct IdentityPlace {
+    /// Directory of the identity to show to others [default: none, plain text alone].
+    #[arg(long = "identity", env = "LANDFALL_IDENTITY", value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Whose identities are believed.
+    #[arg(
+        long,
+        env = "LANDFALL_TRUST_DOMAIN",
+        default_value = "landfall.internal",
+        value_name = "DOMAIN"
+    )]
+    pub trust_domain: String,
+}
+
+/// `landfall identity`
+#[derive(Debug, Args)]
+pub struct IdentityArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: IdentityCommand,
+}
+
+/// What is done about identities.
+#[derive(Debug, Subcommand)]
+pub enum IdentityCommand {
+    /// Make a key, have the authority in a directory sign its certificate, and write both with the authority's root.
+    Issue(IssueArgs),
+}
+
+/// `landfall identity issue`
+#[derive(Debug, Args)]
+pub struct IssueArgs {
+    /// Directory of the authority; begun if there is none. Its key never leaves it.
+    #[arg(long, value_name = "DIR")]
+    pub authority: PathBuf,
+    /// Whose identity, as `orders.eureka`.
+    #[arg(long, value_name = "SERVICE.REGISTRY", value_parser = service_id)]
+    pub service: ServiceId,
+    /// Where it is written.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The authority's trust domain.
+    #[arg(
+        long,
+        env = "LANDFALL_TRUST_DOMAIN",
+        default_value = "landfall.internal",
+        value_name = "DOMAIN"
+    )]
+    pub trust_domain: String,
+    /// How long it is good for, in hours; at most a year.
+    #[arg(long, default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..=8760))]
+    pub hours: u64,
+}
+
+fn service_id(text: &str) -> Result<ServiceId, String> {
+    let parts = text.rsplit_once('.').and_then(|(name, registry)| {
+        let registry = RegistryName::new(registry).ok()?;
+        (!name.is_empty()).then(|| ServiceId::new(registry, name))
+    });
+    parts.ok_or_else(|| format!("`{text}` is no service of a registry: write for example orders.eureka"))
+}
+
 /// `landfall up`, `landfall gateway`
 #[derive(Debug, Args)]
 pub struct UpArgs {
@@ -106,6 +232,8 @@ pub struct UpArgs {
     /// Threads that carry traffic [default: one a core].
     #[arg(long, env = "LANDFALL_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
+    #[command(flatten)]
+    pub identity: IdentityPlace,
     /// One JSON line a request: a file, `-` for standard output, or `off`.
     #[arg(long, env = "LANDFALL_ACCESS_LOG", default_value = "-", value_name = "PATH")]
     pub access_log: String,

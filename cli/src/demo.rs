@@ -47,6 +47,7 @@ pub async fn demo(args: DemoArgs) -> Result<(), Failure> {
         data_dir: dir.path().join("data"),
         cluster: "demo".to_owned(),
         elect_in: None,
+        identity: None,
         gateway: GatewayOptions {
             workers: 1,
             map_ports: vec![(8080, args.port)],

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! args ──▶ commands ─┬─▶ run: config ▶ hub ▶ control ▶ gateway      up, gateway, demo
+//!                    ├─▶ sidecar: config ▶ hub ▶ control ▶ sidecar   sidecar; who it is: identity
 //!                    ├─▶ admin: asks a running one                   get, why, explain, sync
 //!                    └─▶ config and registries, looked at once       validate, check, explain --config, schema
 //! ```
@@ -11,10 +12,12 @@ mod args;
 mod commands;
 mod data_path;
 mod demo;
+mod identity;
 mod logging;
 mod outcome;
 mod output;
 mod run;
+mod sidecar;
 mod systemd;
 
 use std::{net::TcpListener, process::ExitCode, sync::Arc};
@@ -66,6 +69,8 @@ async fn command(command: Command, inherited: Vec<Arc<TcpListener>>) -> Result<(
     match command {
         Command::Demo(args) => demo::demo(args).await,
         Command::Up(args) | Command::Gateway(args) => run::until_told_to_end(args, inherited).await,
+        Command::Sidecar(args) => sidecar::until_told_to_end(args).await,
+        Command::Identity(args) => identity::identity(&args),
         Command::Validate(args) => commands::validate::validate(&args),
         Command::Explain(args) => commands::explain::explain(args).await,
         Command::Get(args) => commands::get::get(args).await,

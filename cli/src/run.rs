@@ -32,15 +32,18 @@ use tokio::{
     task::JoinHandle,
 };
 
+use landfall_sidecar::identity::Followed;
+
 use crate::{
     args::UpArgs,
     data_path::EngineDataPath,
+    identity::Who,
     outcome::{Failure, chain},
     output, systemd,
 };
 
 /// Ports are opened after this time at the latest, whatever the registries do.
-const OPEN_AFTER: Duration = Duration::from_secs(2);
+pub(crate) const OPEN_AFTER: Duration = Duration::from_secs(2);
 /// Between two looks at whether something is so yet.
 const PAUSE: Duration = Duration::from_millis(5);
 /// … and when it has not been so for long: a registry may be away for days.
@@ -58,6 +61,8 @@ pub struct RunOptions {
     pub cluster: String,
     /// Registry where the writer is elected.
     pub elect_in: Option<String>,
+    /// Who this process is in the mesh.
+    pub identity: Option<Who>,
     /// The data path's.
     pub gateway: GatewayOptions,
 }
@@ -70,6 +75,7 @@ pub struct Running {
     facades: JoinHandle<()>,
     writing: Writing,
     gateway: Gateway,
+    _identity: Option<Followed>,
     admin_end: oneshot::Sender<()>,
     admin: JoinHandle<std::io::Result<()>>,
 }
@@ -99,9 +105,11 @@ impl Running {
             ..HubOptions::default()
         }));
         let config = follow(&options.config, first);
+        let identity = options.identity.as_ref().map(Who::follow).transpose()?;
         let control = Control::start(ControlOptions {
             config: config.state(),
             hub: hub.clone(),
+            trust_domain: options.identity.map(|who| who.trust_domain),
             look_up: resolve::system(),
         })
         .await;
@@ -126,7 +134,11 @@ impl Running {
         if tokio::time::timeout(OPEN_AFTER, ready).await.is_err() {
             tracing::warn!("opening the ports although not every registry has answered; /readyz tells which");
         }
-        let gateway = Gateway::start(control.snapshots(), options.gateway).map_err(|error| match &error {
+        let gateway = GatewayOptions {
+            mesh: identity.as_ref().map(|identity| identity.mesh.clone()),
+            ..options.gateway
+        };
+        let gateway = Gateway::start(control.snapshots(), gateway).map_err(|error| match &error {
             GatewayError::Engine(_) => unreachable(&error),
             GatewayError::AccessLog(_) => {
                 Failure::Unreachable(format!("{}\nChoose another with --access-log.", chain(&error)))
@@ -157,6 +169,7 @@ impl Running {
             facades,
             writing,
             gateway,
+            _identity: identity,
             admin_end,
             admin,
         })
@@ -212,10 +225,12 @@ pub async fn until_told_to_end(args: UpArgs, inherited: Vec<Arc<TcpListener>>) -
         data_dir: args.data_dir.unwrap_or_else(default_data_dir),
         cluster: args.cluster,
         elect_in: args.elect_in,
+        identity: Who::of(args.identity)?,
         gateway: GatewayOptions {
             workers: args.workers.unwrap_or(0),
             map_ports: args.map_port,
             inherited,
+            mesh: None,
             access_log: AccessLogTarget::parse(&args.access_log),
         },
     })
@@ -249,7 +264,7 @@ pub async fn until_told_to_end(args: UpArgs, inherited: Vec<Arc<TcpListener>>) -
 }
 
 /// What a signal tells.
-enum Told {
+pub(crate) enum Told {
     /// To read the configuration at once.
     Reload,
     /// To end; by the signal of this name.
@@ -276,7 +291,7 @@ impl Signals {
     }
 
     /// Waits for any of them.
-    async fn next(&mut self) -> Told {
+    pub(crate) async fn next(&mut self) -> Told {
         tokio::select! {
             _ = self.terminate.recv() => Told::End("SIGTERM"),
             _ = self.interrupt.recv() => Told::End("SIGINT"),
@@ -294,7 +309,7 @@ impl Signals {
     }
 }
 
-async fn wait_until_ready(control: &Control, data_path: Option<&dyn DataPath>) {
+pub(crate) async fn wait_until_ready(control: &Control, data_path: Option<&dyn DataPath>) {
     let mut pause = PAUSE;
     while !control.readiness(data_path).ready {
         tokio::time::sleep(pause).await;
@@ -358,7 +373,7 @@ pub fn default_data_dir() -> PathBuf {
 }
 
 /// The usual soft limit of 1,024 open files is some 500 calls; the hard limit is what the operator meant.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {

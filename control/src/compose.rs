@@ -3,7 +3,7 @@
 //! ```text
 //! Rules ──▶ every backendRef ──[reference]──▶ cluster id or "missing, because"
 //!                                                │
-//! World ──▶ instances ──[admit]──▶ endpoints ──[share]──▶ cluster ◀──[policy]── ServicePolicy
+//! World ──▶ instances ──[admit]──▶ endpoints ──[sidecar], [share]──▶ cluster ◀──[policy]── ServicePolicy
 //!                         │
 //!                         └─▶ or the reason why not, which [why] tells people
 //! ```
@@ -19,6 +19,7 @@ pub mod conflicts;
 pub mod policy;
 pub mod reference;
 pub mod share;
+pub mod sidecar;
 #[cfg(test)]
 mod tests;
 pub mod why;
@@ -29,6 +30,7 @@ use std::{
 };
 
 use landfall_adapters::definitions::Known;
+use landfall_identity::TrustDomain;
 use landfall_model::{
     Cluster, ClusterId, Host, Rules, ServiceId, Snapshot, World,
     rules::{BackendRef, DubboFilter, DubboRoute, DubboRule, Filter, HttpRoute, MeshMember, RouteRule},
@@ -51,6 +53,8 @@ pub struct Inputs<'a> {
     pub seen: &'a BTreeSet<ServiceId>,
     /// Service definitions of Dubbo, as far as they are known.
     pub definitions: &'a Known,
+    /// Of the identity with which this process calls sidecars; `None` calls past them.
+    pub trust_domain: Option<&'a TrustDomain>,
     /// The snapshot to share unchanged parts with.
     pub previous: Option<&'a Arc<Snapshot>>,
 }

@@ -30,6 +30,7 @@ use landfall_adapters::{
     hub::Hub,
 };
 use landfall_config::{Config, ConfigState, RegistryConfig};
+use landfall_identity::TrustDomain;
 use landfall_model::{Rules, ServiceId, Snapshot, World};
 use tokio::{sync::watch, task::AbortHandle};
 
@@ -48,6 +49,8 @@ pub struct ControlOptions {
     pub config: watch::Receiver<ConfigState>,
     /// Follows the registries that the configuration lists.
     pub hub: Arc<Hub>,
+    /// Of the identity with which the data path calls sidecars, if it has one.
+    pub trust_domain: Option<TrustDomain>,
     /// How host names of instances are looked up; [`resolve::system`] unless a test stands in for it.
     pub look_up: LookUp,
 }
@@ -89,6 +92,8 @@ pub struct Composition {
     pub names: Names,
     /// Service definitions of Dubbo that are known.
     pub definitions: Known,
+    /// Of the identity with which the data path calls sidecars.
+    pub trust_domain: Option<TrustDomain>,
     /// Names that services in use have.
     pub wanted: BTreeSet<Arc<str>>,
     /// Referenced services met so far.
@@ -113,6 +118,7 @@ impl Composition {
             names: &self.names,
             seen: &self.seen,
             definitions: &self.definitions,
+            trust_domain: self.trust_domain.as_ref(),
             previous: Some(&self.snapshot),
         }
     }
@@ -125,11 +131,18 @@ impl Control {
         let ControlOptions {
             mut config,
             hub,
+            trust_domain,
             look_up,
         } = options;
         let registries = config.borrow_and_update().current.registries.clone();
         set_registries(&hub, &registries).await;
-        let mut control = Self::join(config.clone(), hub.world(), look_up, hub.definitions().clone());
+        let mut control = Self::join(
+            config.clone(),
+            hub.world(),
+            trust_domain,
+            look_up,
+            hub.definitions().clone(),
+        );
         let task = tokio::spawn(follow_registries(
             config,
             hub,
@@ -146,6 +159,7 @@ impl Control {
     pub(crate) fn join(
         mut config: watch::Receiver<ConfigState>,
         mut world: watch::Receiver<Arc<World>>,
+        trust_domain: Option<TrustDomain>,
         look_up: LookUp,
         definitions: Definitions,
     ) -> Self {
@@ -157,6 +171,7 @@ impl Control {
             config: config.borrow().current.clone(),
             names: Names::new(),
             definitions: Known::new(),
+            trust_domain: trust_domain.clone(),
             wanted: BTreeSet::new(),
             seen: BTreeSet::new(),
             snapshot: Arc::default(),
@@ -170,6 +185,7 @@ impl Control {
             compositions: composition_sender,
             metrics: metrics.clone(),
             definitions: definitions.clone(),
+            trust_domain,
         };
         let mut known = definitions.known();
         let shown = config.clone();

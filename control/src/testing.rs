@@ -58,6 +58,7 @@ pub fn instance(id: &str, host: &str, ports: Vec<Port>) -> Instance {
 pub struct Stage {
     pub world: World,
     pub rules: Rules,
+    pub trust_domain: Option<landfall_identity::TrustDomain>,
     pub names: Names,
     pub definitions: landfall_adapters::definitions::Known,
 }
@@ -287,6 +288,7 @@ impl Stage {
             names: &self.names,
             seen,
             definitions: &self.definitions,
+            trust_domain: self.trust_domain.as_ref(),
             previous: previous.map(|p| &p.snapshot),
         }
     }

@@ -48,8 +48,11 @@ impl AccessLogTarget {
         }
     }
 
-    /// Opens it for the engine's writer.
-    pub(crate) fn open(self) -> Result<Option<Box<dyn Write + Send>>, OpenError> {
+    /// Opens it for an engine's writer.
+    ///
+    /// # Errors
+    /// The file cannot be opened or begun.
+    pub fn open(self) -> Result<Option<Box<dyn Write + Send>>, OpenError> {
         Ok(match self {
             Self::Off => None,
             Self::StandardOutput => Some(Box::new(io::stdout())),

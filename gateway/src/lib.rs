@@ -11,7 +11,7 @@ mod access_log;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use landfall_engine::{Engine, EngineError, EngineOptions};
+use landfall_engine::{Engine, EngineError, EngineOptions, Mesh};
 use landfall_model::Snapshot;
 use tokio::sync::watch;
 
@@ -26,6 +26,8 @@ pub struct GatewayOptions {
     pub map_ports: Vec<(u16, u16)>,
     /// Listening sockets that somebody else keeps open, such as systemd.
     pub inherited: Vec<Arc<TcpListener>>,
+    /// Who this process is in the mesh: with it, sidecars are called under mutual TLS.
+    pub mesh: Option<Arc<Mesh>>,
     /// Where a JSON line a request goes.
     pub access_log: AccessLogTarget,
 }
@@ -57,6 +59,7 @@ impl Gateway {
             workers: options.workers,
             bind_override: options.map_ports.into_iter().collect(),
             inherited: options.inherited,
+            mesh: options.mesh,
             access_log: options.access_log.open()?,
             ..EngineOptions::default()
         };

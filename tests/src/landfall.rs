@@ -94,6 +94,7 @@ impl Landfall {
         )
         .expect("config");
         let child = spawn(
+            "up",
             &["--config".as_ref(), dir.path().join("config.yaml").as_os_str()],
             variables,
             dir.path(),
@@ -124,7 +125,37 @@ impl Landfall {
             "--map-port".as_ref(),
             OsStr::new(&map),
         ];
-        let child = spawn(&words, variables, dir.path(), admin);
+        let child = spawn("up", &words, variables, dir.path(), admin);
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .build()
+            .expect("client");
+        let landfall = Self {
+            child,
+            dir,
+            admin,
+            port,
+            client,
+        };
+        landfall.ready().await;
+        landfall
+    }
+
+    /// Starts `landfall sidecar` with further words, its outbound side on [`Landfall::port`], and waits until it is ready.
+    pub async fn sidecar(config: &str, words: &[&str]) -> Self {
+        install_crypto();
+        let (dir, admin, port) = (TempDir::new().expect("a directory"), free_port(), free_port());
+        let (file, outbound) = (dir.path().join("config.yaml"), format!("127.0.0.1:{port}"));
+        std::fs::write(&file, config).expect("config");
+        let mut all = vec![
+            "--config".as_ref(),
+            file.as_os_str(),
+            "--outbound".as_ref(),
+            OsStr::new(&outbound),
+        ];
+        all.extend(words.iter().map(OsStr::new));
+        let child = spawn("sidecar", &all, &[], dir.path(), admin);
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(20))
@@ -228,6 +259,7 @@ impl Landfall {
         self.child.wait().expect("wait");
         let config = self.dir.path().join("config.yaml");
         self.child = spawn(
+            "up",
             &["--config".as_ref(), config.as_os_str()],
             &[],
             self.dir.path(),
@@ -293,7 +325,7 @@ pub fn signal(pid: u32, name: &str) {
     assert!(done.is_ok_and(|status| status.success()), "kill -{name} {pid}");
 }
 
-fn spawn(config: &[&OsStr], variables: &[(&str, String)], dir: &Path, admin: u16) -> Child {
+fn spawn(role: &str, config: &[&OsStr], variables: &[(&str, String)], dir: &Path, admin: u16) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
@@ -301,7 +333,7 @@ fn spawn(config: &[&OsStr], variables: &[(&str, String)], dir: &Path, admin: u16
         .expect("log");
     Command::new(binary())
         .args([
-            "up",
+            role,
             "--admin",
             &format!("127.0.0.1:{admin}"),
             "--workers",

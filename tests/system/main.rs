@@ -7,6 +7,7 @@ mod grpc;
 mod last_good;
 mod policies;
 mod reload;
+mod sidecar;
 mod slow_clients;
 mod smuggling;
 mod streaming;

@@ -28,6 +28,7 @@ pub async fn look(path: &Path, wait: Duration) -> Result<Look, Failure> {
     let control = Control::start(ControlOptions {
         config: state,
         hub,
+        trust_domain: None,
         look_up: resolve::system(),
     })
     .await;

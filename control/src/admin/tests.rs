@@ -126,6 +126,7 @@ impl Server {
         let control = Control::join(
             config,
             worlds,
+            None,
             no_names,
             landfall_adapters::definitions::Definitions::default(),
         );

@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use landfall_model::{Cluster, ClusterId, Endpoint, snapshot::ClusterTarget};
 
-use super::{Inputs, admit::admit, members, policy};
+use super::{Inputs, admit::admit, members, policy, sidecar};
 
 /// The largest weight that a share is turned into.
 const LARGEST: u128 = 1_000_000;
@@ -39,20 +39,12 @@ pub fn cluster(inputs: &Inputs<'_>, id: &ClusterId, old: Option<&Arc<Cluster>>) 
                 .service(&member.service)
                 .map(|view| &view.service.instances);
             let since = inputs.world.since(&member.service);
-            let admitted = instances
-                .into_iter()
-                .flatten()
-                .flat_map(|instance| {
-                    admit(
-                        &member.service,
-                        instance,
-                        (id.port, id.family),
-                        &policy,
-                        inputs.names,
-                        since,
-                    )
-                })
-                .flatten();
+            let admitted = instances.into_iter().flatten().flat_map(|instance| {
+                let (service, asked) = (&member.service, (id.port, id.family));
+                let endpoints = admit(service, instance, asked, &policy, inputs.names, since);
+                let to_sidecar = |endpoint| sidecar::send(inputs.trust_domain, service, instance, id.family, endpoint);
+                endpoints.into_iter().flatten().map(to_sidecar)
+            });
             for endpoint in admitted {
                 let weight = endpoint.weight;
                 let kept = endpoints.entry(endpoint.address).or_insert(endpoint);

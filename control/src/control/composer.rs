@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use landfall_adapters::definitions::{Definitions, Known};
 use landfall_config::ConfigState;
+use landfall_identity::TrustDomain;
 use landfall_model::{Snapshot, World};
 use tokio::{sync::watch, time::Instant};
 
@@ -29,6 +30,8 @@ pub(super) struct Composer {
     pub compositions: watch::Sender<Arc<Composition>>,
     pub metrics: Arc<Metrics>,
     pub definitions: Definitions,
+    /// Of the identity with which the data path calls sidecars.
+    pub trust_domain: Option<TrustDomain>,
 }
 
 impl Composer {
@@ -82,6 +85,7 @@ impl Composer {
             names: &names,
             seen: &before.seen,
             definitions: &definitions,
+            trust_domain: self.trust_domain.as_ref(),
             previous,
         });
         for warning in composed.warnings.iter().filter(|w| !before.warnings.contains(w)) {
@@ -107,6 +111,7 @@ impl Composer {
             config,
             names,
             definitions,
+            trust_domain: self.trust_domain.clone(),
             wanted: composed.names,
             seen: composed.seen,
             snapshot: composed.snapshot,

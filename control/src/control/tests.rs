@@ -73,6 +73,7 @@ async fn started(path: &Path) -> (Control, ConfigFollower, Arc<Hub>) {
     let options = ControlOptions {
         config: follower.state(),
         hub: hub.clone(),
+        trust_domain: None,
         look_up: no_names(),
     };
     (Control::start(options).await, follower, hub)
@@ -147,7 +148,7 @@ fn held(stage: &Stage, look_up: LookUp) -> Held {
     let (_config, config) = watch::channel(stage.config());
     let (world, worlds) = watch::channel(Arc::new(stage.world.clone()));
     Held {
-        control: Control::join(config, worlds, look_up, Definitions::default()),
+        control: Control::join(config, worlds, None, look_up, Definitions::default()),
         world,
         _config,
     }

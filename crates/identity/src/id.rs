@@ -96,6 +96,11 @@ impl SpiffeId {
         Ok(id)
     }
 
+    /// The identity of a service of a registry. Registries such as Eureka compare names without case, so it is in lower case.
+    pub fn of_service(trust_domain: &TrustDomain, registry: &str, name: &str) -> Result<Self, IdError> {
+        Self::new(trust_domain, registry, &name.to_ascii_lowercase())
+    }
+
     /// Reads an identity.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         if text.len() > WHOLE {
