@@ -194,6 +194,35 @@ async fn strict_takes_named_callers_alone_and_policies_choose_among_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_with_an_identity_calls_sidecars_and_one_without_calls_past_them() {
+    let (orders, port, dir) = (Origin::start("orders").await, free_port(), TempDir::new().unwrap());
+    let edge = format!(
+        "---\n{}\n---\n{}",
+        super::gateway(),
+        super::route("orders", "/", &[("orders", "vms", 1)])
+    );
+    let (beside, config) = (config(orders.address, port, ""), config(orders.address, port, &edge));
+    let of_orders = issue(dir.path(), "ca", "orders.vms");
+    let callee = inbound(&beside, orders.address, port, &of_orders, "strict").await;
+    let plain = Landfall::up(&config).await;
+    assert_eq!(plain.get("/").await.map(|answer| answer.0), Ok(200));
+    assert_eq!(peers(&callee), []);
+    let identity = issue(dir.path(), "ca", "edge.vms");
+    let meshed = Landfall::up_with(&config, &[("LANDFALL_IDENTITY", identity)]).await;
+    assert_eq!(meshed.get("/").await.map(|answer| answer.0), Ok(200));
+    let edge = Some("spiffe://landfall.internal/ns/vms/sa/edge".to_owned());
+    eventually("the call is logged with the gateway's name", || async {
+        let peers = peers(&callee);
+        if peers == [edge.clone()] {
+            Ok(())
+        } else {
+            Err(format!("{peers:?}"))
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_identity_that_is_put_in_is_used_without_a_restart() {
     let (orders, port, dir) = (Origin::start("orders").await, free_port(), TempDir::new().unwrap());
     let config = config(orders.address, port, "");
