@@ -1,8 +1,8 @@
 //! The identity that this process has in the mesh, as TLS needs it on both sides of a call.
 //!
 //! ```text
-//!  caller ─ TLS, its certificate ─▶ listener with MeshTls ─[name_of]─▶ who calls ─▶ AuthorizationPolicy, access log
-//!  call ─▶ endpoint with a MeshPeer ─ TLS, our certificate ─▶ its sidecar, which has to be the one that is named
+//!  caller ─ TLS, its certificate ─▶ listener with mutual_tls ─[name_of]─▶ who calls ─▶ AuthorizationPolicy, access log
+//!  call ─▶ endpoint with a sidecar ─ TLS, our certificate ─▶ who answers there has to be the one that is named
 //! ```
 //!
 //! Where identities come from, and what makes a certificate one, is the affair of who starts the engine: it gives the

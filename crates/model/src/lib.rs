@@ -23,6 +23,9 @@
 //! | *endpoint* | an instance as the data path sees it: an address that may get traffic |
 //! | *listener*, *route*, *filter*, *backendRef* | as in the Kubernetes Gateway API |
 //! | *call* | one request on its way through the engine |
+//! | *sidecar* | a process beside an application that takes its calls in and out |
+//! | *identity* | who a process is: a SPIFFE ID, with certificate and key |
+//! | *peer* | the other end of a connection under mutual TLS, by its identity |
 //!
 //! Next on the path: `adapters` fills a [`World`], `config` makes [`Rules`], `control` composes them.
 
