@@ -104,7 +104,7 @@ pub struct SidecarArgs {
     /// Where the application's calls go. Whoever reaches it calls as this application: keep it on loopback.
     #[arg(long, default_value = "127.0.0.1:15001", value_name = "IP:PORT")]
     pub outbound: SocketAddr,
-    /// Whether callers have to come by mutual TLS.
+    /// Whether callers have to come by mutual TLS, where no PeerAuthentication of the configuration says it.
     #[arg(long, env = "LANDFALL_MUTUAL_TLS", default_value = "permissive", value_name = "MODE")]
     pub mutual_tls: MutualTlsMode,
     #[command(flatten)]

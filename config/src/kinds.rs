@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod http_route;
 pub mod mesh_service;
 pub mod metadata;
+pub mod peer_authentication;
 pub mod registry;
 pub mod registry_sync;
 pub mod service_policy;
@@ -44,6 +45,7 @@ pub(crate) enum Kind {
     RegistrySync,
     Facade,
     AuthorizationPolicy,
+    PeerAuthentication,
     /// Accepted without effect: exports of a cluster hold it.
     GatewayClass,
     /// Accepted for its labels, which a listener may select by.
@@ -52,7 +54,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All, in the order of the schema.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Registry,
         Self::Gateway,
         Self::HttpRoute,
@@ -64,6 +66,7 @@ impl Kind {
         Self::RegistrySync,
         Self::Facade,
         Self::AuthorizationPolicy,
+        Self::PeerAuthentication,
         Self::GatewayClass,
         Self::Namespace,
     ];
@@ -82,6 +85,7 @@ impl Kind {
             Self::RegistrySync => "RegistrySync",
             Self::Facade => "Facade",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
+            Self::PeerAuthentication => "PeerAuthentication",
             Self::GatewayClass => "GatewayClass",
             Self::Namespace => "Namespace",
         }
@@ -101,7 +105,9 @@ impl Kind {
             Self::Gateway | Self::HttpRoute | Self::GatewayClass => {
                 &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"]
             }
-            Self::AuthorizationPolicy => &["security.istio.io/v1", "security.istio.io/v1beta1"],
+            Self::AuthorizationPolicy | Self::PeerAuthentication => {
+                &["security.istio.io/v1", "security.istio.io/v1beta1"]
+            }
             Self::Namespace => &["v1"],
         }
     }
@@ -125,6 +131,7 @@ impl Kind {
             Self::RegistrySync => (schema_of::<registry_sync::RegistrySyncSpec>(), true),
             Self::Facade => (schema_of::<facade::FacadeSpec>(), true),
             Self::AuthorizationPolicy => (schema_of::<authorization_policy::AuthorizationPolicySpec>(), true),
+            Self::PeerAuthentication => (schema_of::<peer_authentication::PeerAuthenticationSpec>(), true),
             Self::GatewayClass | Self::Namespace => (json!({}), false),
         };
         let mut required_fields = vec!["apiVersion", "kind", "metadata"];
@@ -166,7 +173,6 @@ pub(crate) const LATER: &[(&str, &str)] = &[
     ("ReferenceGrant", GATEWAY_API),
     ("BackendTLSPolicy", GATEWAY_API),
     ("ListenerSet", GATEWAY_API),
-    ("PeerAuthentication", "security.istio.io"),
     ("RequestAuthentication", "security.istio.io"),
 ];
 

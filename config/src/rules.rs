@@ -7,7 +7,7 @@
 //!                                   ├▶ transcodings ─▶ routes
 //!                                   ├▶ mesh services
 //!                                   ├▶ facades
-//!                                   ├▶ policies, authorization
+//!                                   ├▶ policies, authorization, authentication
 //!                                   └▶ syncs
 //! ```
 //!
@@ -15,6 +15,7 @@
 //! parts, so that one fault does not make a dozen. The result is used only if nothing was reported.
 
 mod attach;
+mod authentication;
 mod authorization;
 mod backends;
 mod certificates;
@@ -76,6 +77,7 @@ pub(crate) fn translate(documents: &[Document], report: &mut Report) -> Translat
         mesh_services: mesh_services::translate(documents, &names, report),
         policies: policies::translate(documents, &names, report),
         authorization: authorization::translate(documents, &names, report),
+        authentication: authentication::translate(documents, &names, report),
         registries: precedence,
     };
     Translated {

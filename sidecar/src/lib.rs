@@ -34,7 +34,7 @@ pub struct SidecarOptions {
     pub outbound: SocketAddr,
     /// The services that the application calls.
     pub calls: Vec<ServiceId>,
-    /// Whether callers have to come by mutual TLS.
+    /// Whether callers have to come by mutual TLS, where no PeerAuthentication says it.
     pub mode: MutualTls,
     /// Threads that carry traffic; 0 is one a core.
     pub workers: usize,

@@ -17,8 +17,8 @@ use landfall_config::ConfigState;
 use landfall_model::{
     Rules, ServiceId,
     rules::{
-        Attachment, Backend, BackendRef, Family, HostPattern, HttpMatch, HttpRoute, Listener, ListenerId, PathMatch,
-        RouteRule, Timeouts,
+        Attachment, Backend, BackendRef, Family, HostPattern, HttpMatch, HttpRoute, Listener, ListenerId, MutualTls,
+        PathMatch, PolicyTarget, RouteRule, Timeouts,
     },
 };
 use tokio::sync::watch;
@@ -53,7 +53,7 @@ pub(crate) fn of(rules: &Rules, options: &SidecarOptions) -> Rules {
         "inbound",
         options.inbound.ip(),
         options.inbound.port(),
-        Some(options.mode),
+        mode(rules, options),
     );
     let outbound = listener("outbound", options.outbound.ip(), options.outbound.port(), None);
     let mut routes = vec![route(
@@ -89,6 +89,24 @@ pub(crate) fn of(rules: &Rules, options: &SidecarOptions) -> Rules {
     }
 }
 
+/// How callers come in: by the PeerAuthentication with the most exact target, else as the command line says.
+fn mode(rules: &Rules, options: &SidecarOptions) -> Option<MutualTls> {
+    let service = &options.service;
+    let applies = |target: &&PolicyTarget| match target {
+        PolicyTarget::Service(id) => id.registry == service.registry && id.name.eq_ignore_ascii_case(&service.name),
+        PolicyTarget::Registry(registry) => *registry == service.registry,
+        PolicyTarget::All => true,
+        PolicyTarget::Mesh(_) => false,
+    };
+    let found = rules.authentication.iter().filter_map(|document| {
+        let exact = document.targets.iter().filter(applies).min()?;
+        Some((exact, document.mode))
+    });
+    // The first of equals.
+    let best = found.min_by(|(one, _), (other, _)| one.cmp(other));
+    best.map_or(Some(options.mode), |(_, mode)| mode)
+}
+
 /// The reference that stands for the application itself: its service, at the port where it listens.
 pub(crate) fn application(options: &SidecarOptions) -> BackendRef {
     let registry = options.service.registry.as_str().into();
@@ -114,12 +132,7 @@ fn backend(name: Arc<str>, namespace: Option<Arc<str>>, port: Option<u16>) -> Ba
     }
 }
 
-fn listener(
-    name: &str,
-    address: std::net::IpAddr,
-    port: u16,
-    mutual_tls: Option<landfall_model::rules::MutualTls>,
-) -> Arc<Listener> {
+fn listener(name: &str, address: std::net::IpAddr, port: u16, mutual_tls: Option<MutualTls>) -> Arc<Listener> {
     Arc::new(Listener {
         id: ListenerId {
             gateway: GATEWAY.into(),
@@ -171,7 +184,7 @@ fn route(id: String, listener: &Listener, hostnames: Vec<HostPattern>, to: Backe
 mod tests {
     use landfall_model::{
         RegistryName,
-        rules::{MeshMember, MeshService, MutualTls},
+        rules::{MeshMember, MeshService, PeerAuthentication},
     };
 
     use super::*;
@@ -233,6 +246,32 @@ mod tests {
             found,
             expected.map(|(hosts, name, registry)| (hosts.to_owned(), name.to_owned(), registry.map(str::to_owned)))
         );
+    }
+
+    #[test]
+    fn the_most_exact_peer_authentication_goes_before_the_command_line_and_the_first_of_equals_counts() {
+        let document = |name: &str, target, mode| {
+            Arc::new(PeerAuthentication {
+                name: name.into(),
+                targets: vec![target],
+                mode,
+            })
+        };
+        let of = |documents: &[Arc<PeerAuthentication>]| {
+            let rules = Rules {
+                authentication: documents.to_vec(),
+                ..Rules::default()
+            };
+            mode(&rules, &options(Vec::new()))
+        };
+        let other = document("other", PolicyTarget::Service(service("eureka", "orders")), None);
+        let all = document("all", PolicyTarget::All, Some(MutualTls::Permissive));
+        let late = document("late", PolicyTarget::All, None);
+        let own = document("own", PolicyTarget::Service(service("eureka", "Shop")), None);
+        assert_eq!(of(&[]), Some(MutualTls::Strict), "as the command line says");
+        assert_eq!(of(&[other]), Some(MutualTls::Strict));
+        assert_eq!(of(&[all.clone(), late]), Some(MutualTls::Permissive));
+        assert_eq!(of(&[all, own]), None);
     }
 
     #[test]

@@ -194,6 +194,35 @@ async fn strict_takes_named_callers_alone_and_policies_choose_among_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_peer_authentication_closes_and_opens_the_inbound_side_while_it_runs() {
+    let (orders, port, dir) = (Origin::start("orders").await, free_port(), TempDir::new().unwrap());
+    let mode = |mode: &str| {
+        let document = format!(
+            "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{ name: orders }}\nspec:\n  \
+             targetRefs: [{{ kind: Service, name: orders, namespace: vms }}]\n  mtls: {{ mode: {mode} }}\n"
+        );
+        config(orders.address, port, &document)
+    };
+    let of_orders = issue(dir.path(), "ca", "orders.vms");
+    let callee = inbound(&mode("STRICT"), orders.address, port, &of_orders, "permissive").await;
+    for (now, status) in [("STRICT", 403), ("PERMISSIVE", 200), ("STRICT", 403), ("DISABLE", 200)] {
+        callee.reconfigure(&mode(now));
+        eventually(&format!("{now} counts"), || async {
+            // A connection of its own: one that stands is not asked again.
+            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            let answer = client.get(format!("http://127.0.0.1:{port}/")).send().await;
+            let found = answer.map_err(|error| error.to_string())?.status().as_u16();
+            if found == status {
+                Ok(())
+            } else {
+                Err(format!("{found}"))
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_with_an_identity_calls_sidecars_and_one_without_calls_past_them() {
     let (orders, port, dir) = (Origin::start("orders").await, free_port(), TempDir::new().unwrap());
     let edge = format!(

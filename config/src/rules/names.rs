@@ -69,6 +69,7 @@ impl<'a> Names<'a> {
                 | Kind::RegistrySync
                 | Kind::Facade
                 | Kind::AuthorizationPolicy
+                | Kind::PeerAuthentication
                 | Kind::GatewayClass => {}
             }
             if document.kind == Kind::GatewayClass {

@@ -42,6 +42,8 @@ pub struct Rules {
     pub policies: Vec<Arc<ServicePolicy>>,
     /// Who may call what, in document order.
     pub authorization: Vec<Arc<AuthorizationPolicy>>,
+    /// Where callers may or have to use mutual TLS, in document order.
+    pub authentication: Vec<Arc<PeerAuthentication>>,
     /// Registries in order of precedence: higher `priority` first, then document order.
     pub registries: Vec<RegistryName>,
 }
@@ -98,6 +100,18 @@ pub struct Listener {
     /// Set for the inbound side of a sidecar: what is spoken may come inside of mutual TLS, or has to. Not beside `tls`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mutual_tls: Option<MutualTls>,
+}
+
+/// How callers of some services come in. It is kept by sidecars.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerAuthentication {
+    /// `metadata.name`.
+    pub name: Arc<str>,
+    /// What it applies to; never empty, and no MeshService. The most exact target wins, then the first document.
+    pub targets: Vec<PolicyTarget>,
+    /// `None` is plain text alone.
+    pub mode: Option<MutualTls>,
 }
 
 /// Whether callers have to show who they are, in the words of Istio's PeerAuthentication.
