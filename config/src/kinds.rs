@@ -18,6 +18,7 @@ pub mod facade;
 pub mod filter;
 pub mod gateway;
 pub mod http_route;
+pub mod http_transcoding;
 pub mod mesh_service;
 pub mod metadata;
 pub mod peer_authentication;
@@ -39,6 +40,7 @@ pub(crate) enum Kind {
     HttpRoute,
     DubboRoute,
     DubboTranscoding,
+    HttpTranscoding,
     MeshService,
     ServicePolicy,
     Certificate,
@@ -54,12 +56,13 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All, in the order of the schema.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Registry,
         Self::Gateway,
         Self::HttpRoute,
         Self::DubboRoute,
         Self::DubboTranscoding,
+        Self::HttpTranscoding,
         Self::MeshService,
         Self::ServicePolicy,
         Self::Certificate,
@@ -79,6 +82,7 @@ impl Kind {
             Self::HttpRoute => "HTTPRoute",
             Self::DubboRoute => "DubboRoute",
             Self::DubboTranscoding => "DubboTranscoding",
+            Self::HttpTranscoding => "HTTPTranscoding",
             Self::MeshService => "MeshService",
             Self::ServicePolicy => "ServicePolicy",
             Self::Certificate => "Certificate",
@@ -97,6 +101,7 @@ impl Kind {
             Self::Registry
             | Self::DubboRoute
             | Self::DubboTranscoding
+            | Self::HttpTranscoding
             | Self::MeshService
             | Self::ServicePolicy
             | Self::Certificate
@@ -125,6 +130,7 @@ impl Kind {
             Self::HttpRoute => (schema_of::<http_route::HttpRouteSpec>(), true),
             Self::DubboRoute => (schema_of::<dubbo_route::DubboRouteSpec>(), true),
             Self::DubboTranscoding => (schema_of::<dubbo_transcoding::DubboTranscodingSpec>(), true),
+            Self::HttpTranscoding => (schema_of::<http_transcoding::HttpTranscodingSpec>(), true),
             Self::MeshService => (schema_of::<mesh_service::MeshServiceSpec>(), true),
             Self::ServicePolicy => (schema_of::<service_policy::ServicePolicySpec>(), true),
             Self::Certificate => (schema_of::<certificate::CertificateSpec>(), true),

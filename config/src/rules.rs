@@ -23,6 +23,7 @@ mod dubbo_routes;
 mod facades;
 mod filters;
 mod gateways;
+mod http_transcodings;
 mod matches;
 mod mesh_services;
 mod names;
@@ -65,6 +66,7 @@ pub(crate) struct Translated {
 pub(crate) fn translate(documents: &[Document], report: &mut Report) -> Translated {
     let mut names = names::Names::collect(documents, report);
     names.transcoded = transcodings::translate(documents, report);
+    names.http_transcoded = http_transcodings::translate(documents, report);
     let (registries, precedence) = registries::translate(documents, report);
     let facades = facades::translate(documents, &registries, &names, report);
     let certificates = certificates::translate(documents, report);

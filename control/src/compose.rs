@@ -206,7 +206,7 @@ pub fn dubbo_references(route: &DubboRoute) -> impl Iterator<Item = &BackendRef>
 pub fn dubbo_rule_references(rule: &DubboRule) -> impl Iterator<Item = &BackendRef> {
     let mirrors = rule.filters.iter().filter_map(|filter| match filter {
         DubboFilter::Mirror(mirror) => Some(&mirror.backend),
-        DubboFilter::Fault(_) => None,
+        DubboFilter::Fault(_) | DubboFilter::Transcode(_) => None,
     });
     rule.backends.iter().map(|b| &b.backend).chain(mirrors)
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod commands;
 mod demo;
+mod dubbo_to_http;
 mod grpc;
 mod last_good;
 mod policies;

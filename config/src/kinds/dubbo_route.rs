@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    filter::{Fraction, RequestMirror},
+    filter::{ExtensionRef, Fraction, RequestMirror},
     http_route::{ParentRef, Timeouts, ValueMatchType},
     text::{Group, KindName, NamespaceName, QueryValue, SectionName, ServiceName},
 };
@@ -139,6 +139,8 @@ pub struct Filter {
     pub request_mirror: Option<RequestMirror>,
     /// Delays calls or ends them, to see what their callers make of it.
     pub fault: Option<FaultFilter>,
+    /// A filter that is a document of its own: an HTTPTranscoding, by which calls go to a service of HTTP.
+    pub extension_ref: Option<ExtensionRef>,
 }
 
 /// Which filter it is.
@@ -148,6 +150,8 @@ pub enum FilterType {
     RequestMirror,
     /// `fault`; once in a rule.
     Fault,
+    /// `extensionRef`; once in a rule.
+    ExtensionRef,
 }
 
 /// Calls that a service answers besides those of its interface.
@@ -210,7 +214,7 @@ pub struct BackendRef {
     pub name: ServiceName,
     /// The registry. Default: a MeshService of that name, else the only registry that has it, else by priority.
     pub namespace: Option<NamespaceName>,
-    /// Port of the instances. Default: their preferred Dubbo port.
+    /// Port of the instances. Default: their preferred Dubbo port; beside an HTTPTranscoding that of HTTP.
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
     /// Share of the rule's calls; 0 gets none. Default 1.

@@ -35,7 +35,7 @@ pub struct Filter {
 pub struct ExtensionRef {
     /// Group of the kind: `landfall.dev`.
     pub group: Group,
-    /// Kind of the document: `DubboTranscoding`.
+    /// Kind of the document: `DubboTranscoding` in an HTTPRoute, `HTTPTranscoding` in a DubboRoute.
     pub kind: KindName,
     /// Its name.
     pub name: ObjectName,

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use landfall_model::rules::{
-    ArgumentMatch, ArgumentsMatch, DubboFault, DubboFilter, DubboMatch, DubboRoute, DubboRule, FrameworkCalls,
+    ArgumentMatch, ArgumentsMatch, DubboFault, DubboFilter, DubboMatch, DubboRoute, DubboRule, Family, FrameworkCalls,
     TextMatch, ValueMatch,
 };
 
-use super::{Report, attach::attach, backends, filters, gateways::Site, matches::value, names::Names, routes};
+use super::{
+    Report, attach::attach, backends, filters, gateways::Site, http_transcodings, matches::value, names::Names, routes,
+};
 use crate::{
     document::{At, Document},
     kinds::{
@@ -49,8 +51,18 @@ fn rule(at: &At<'_>, names: &Names<'_>, report: &mut Report) -> DubboRule {
     } else {
         items.iter().filter_map(|at| matched(at, report)).collect()
     };
-    let backends = backends::of_dubbo(at, names, report);
+    let mut backends = backends::of_dubbo(at, names, report);
     let filters = filters(at, names, report);
+    if filters.iter().any(|filter| matches!(filter, DubboFilter::Transcode(_))) {
+        for backend in &mut backends {
+            backend.backend.family = Family::Http;
+        }
+        if filters.iter().any(|filter| matches!(filter, DubboFilter::Mirror(_))) {
+            let what = "RequestMirror beside an HTTPTranscoding (IncompatibleFilters)";
+            let mend = "keep one of the two, or make another rule";
+            report.problems.push(at.problem("filters", what, mend));
+        }
+    }
     // A rule may be there to refuse calls.
     let ends_all = |filter: &DubboFilter| matches!(filter, DubboFilter::Fault(DubboFault { abort: Some((_, (part, all))), .. }) if part >= all);
     if at.items("backendRefs").is_empty() && !filters.iter().any(ends_all) {
@@ -103,6 +115,11 @@ fn filters(rule: &At<'_>, names: &Names<'_>, report: &mut Report) -> Vec<DubboFi
             let what = "a second Fault in one list";
             report.problems.push(at.problem("type", what, "join the two"));
         }
+        let second = filters.iter().any(|filter| matches!(filter, DubboFilter::Transcode(_)));
+        if spec.type_ == FilterType::ExtensionRef && second {
+            let what = "a second HTTPTranscoding in one list";
+            report.problems.push(at.problem("type", what, "keep one of the two"));
+        }
         let fields = [
             (
                 "requestMirror",
@@ -110,6 +127,7 @@ fn filters(rule: &At<'_>, names: &Names<'_>, report: &mut Report) -> Vec<DubboFi
                 spec.request_mirror.is_some(),
             ),
             ("fault", FilterType::Fault, spec.fault.is_some()),
+            ("extensionRef", FilterType::ExtensionRef, spec.extension_ref.is_some()),
         ];
         if !filters::fields_agree(&at, spec.type_, &fields, report) {
             continue;
@@ -119,6 +137,9 @@ fn filters(rule: &At<'_>, names: &Names<'_>, report: &mut Report) -> Vec<DubboFi
         }
         if let (Some(spec), Some(at)) = (&spec.fault, at.field("fault")) {
             filters.push(DubboFilter::Fault(fault(&at, spec, report)));
+        }
+        if let (Some(spec), Some(at)) = (&spec.extension_ref, at.field("extensionRef")) {
+            filters.extend(http_transcodings::referenced(&at, spec, names, report).map(DubboFilter::Transcode));
         }
     }
     filters

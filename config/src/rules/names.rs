@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use landfall_model::rules::Transcoding;
+use landfall_model::rules::{HttpTranscoding, Transcoding};
 
 use super::Report;
 use crate::{
@@ -23,6 +23,9 @@ pub(super) struct Names<'a> {
     pub transcodings: BTreeSet<&'a str>,
     /// What they say; filled in when they have been checked.
     pub transcoded: BTreeMap<&'a str, Arc<Transcoding>>,
+    pub http_transcodings: BTreeSet<&'a str>,
+    /// What they say; filled in when they have been checked.
+    pub http_transcoded: BTreeMap<&'a str, Arc<HttpTranscoding>>,
     /// By namespace and name.
     pub gateways: BTreeSet<(&'a str, &'a str)>,
     /// Labels of namespaces that have a document.
@@ -56,6 +59,7 @@ impl<'a> Names<'a> {
                 Kind::MeshService => drop(names.mesh_services.insert(name)),
                 Kind::Certificate => drop(names.certificates.insert(name)),
                 Kind::DubboTranscoding => drop(names.transcodings.insert(name)),
+                Kind::HttpTranscoding => drop(names.http_transcodings.insert(name)),
                 Kind::Gateway => drop(names.gateways.insert((namespace, name))),
                 Kind::Namespace => {
                     let metadata = document.root().field("metadata").and_then(|at| at.read::<Metadata>());
@@ -110,6 +114,11 @@ impl<'a> Names<'a> {
     /// Reports a DubboTranscoding that does not exist.
     pub fn need_transcoding(&self, at: &At<'_>, field: &str, name: &str, report: &mut Report) -> bool {
         need(&self.transcodings, "DubboTranscoding", at, field, name, report)
+    }
+
+    /// Reports an HTTPTranscoding that does not exist.
+    pub fn need_http_transcoding(&self, at: &At<'_>, field: &str, name: &str, report: &mut Report) -> bool {
+        need(&self.http_transcodings, "HTTPTranscoding", at, field, name, report)
     }
 
     /// The labels of a namespace; every namespace has its name as one.

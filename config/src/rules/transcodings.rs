@@ -135,7 +135,8 @@ fn method(at: &At<'_>, report: &mut Report) -> Option<TranscodedMethod> {
     })
 }
 
-fn word_of(verb: Verb) -> &'static str {
+/// The verb as it is sent.
+pub(super) fn word_of(verb: Verb) -> &'static str {
     match verb {
         Verb::Get => "GET",
         Verb::Post => "POST",
@@ -145,7 +146,8 @@ fn word_of(verb: Verb) -> &'static str {
     }
 }
 
-fn name_of(part: &PathPart) -> Option<&str> {
+/// The name of a parameter.
+pub(super) fn name_of(part: &PathPart) -> Option<&str> {
     match part {
         PathPart::Text(_) => None,
         PathPart::Parameter(name) => Some(name),
@@ -153,7 +155,7 @@ fn name_of(part: &PathPart) -> Option<&str> {
 }
 
 /// The segments of a path with parameters.
-fn template(at: &At<'_>, path: &str, report: &mut Report) -> Option<Vec<PathPart>> {
+pub(super) fn template(at: &At<'_>, path: &str, report: &mut Report) -> Option<Vec<PathPart>> {
     let mend = "write a path such as `/orders/{id}`: what is in braces is a whole segment";
     let plain: String = path.chars().filter(|c| !matches!(c, '{' | '}')).collect();
     if let Some(what) = wrong_path(&plain) {
@@ -292,7 +294,8 @@ fn unreachable_methods(at: &At<'_>, methods: &[TranscodedMethod], report: &mut R
     }
 }
 
-fn types(at: &At<'_>, report: &mut Report) -> DeclaredTypes {
+/// Types declared by hand.
+pub(super) fn types(at: &At<'_>, report: &mut Report) -> DeclaredTypes {
     let mut types = DeclaredTypes::default();
     let Some(spec) = at.read::<kind::Types>() else {
         return types;

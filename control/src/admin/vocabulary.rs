@@ -117,6 +117,10 @@ fn fraction((numerator, denominator): (u32, u32)) -> Value {
 pub fn dubbo_filter(filter: &DubboFilter) -> Value {
     match filter {
         DubboFilter::Mirror(mirror) => mirrored(mirror),
+        DubboFilter::Transcode(transcoding) => json!({
+            "type": "ExtensionRef",
+            "extensionRef": { "group": "landfall.dev", "kind": "HTTPTranscoding", "name": transcoding.name },
+        }),
         DubboFilter::Fault(fault) => {
             let delay = fault
                 .delay

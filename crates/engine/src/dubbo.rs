@@ -12,12 +12,14 @@
 //! ([`fault`]), except one that its caller does not wait for.
 //!
 //! Rules, clusters, balancers, retry budget and outlier ejection are those of HTTP: they see a [`Call`](crate::call::Call).
-//! Next on the path: [`session`], then [`call`], then [`tries`], then [`link`]. Calls made of JSON begin at [`tries`].
+//! Next on the path: [`session`], then [`call`], then [`tries`], then [`link`]. Calls made of JSON begin at [`tries`]; calls
+//! that become requests of HTTP go by [`mapped`] instead of [`link`].
 
 mod call;
 mod exported;
 mod fault;
 mod link;
+mod mapped;
 mod mirror;
 mod outbox;
 mod pending;
@@ -38,7 +40,11 @@ pub(crate) use self::{
     view::View,
 };
 use self::{mirror::Copies, pool::Pool};
-use crate::{access_log::AccessLog, runtime::Runtime};
+use crate::{
+    access_log::AccessLog,
+    http::{fetch::Fetcher, peer::Reach},
+    runtime::Runtime,
+};
 
 /// What Dubbo's connections may take and hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,11 +91,14 @@ pub(crate) struct Proxy {
     options: DubboOptions,
     pool: Pool,
     copies: Copies,
+    /// Asks services of HTTP.
+    fetcher: Fetcher,
 }
 
 impl Proxy {
     pub(crate) fn new(
         runtime: Arc<ArcSwap<Runtime>>,
+        reach: Reach,
         access_log: Option<Arc<AccessLog>>,
         options: DubboOptions,
     ) -> Arc<Self> {
@@ -99,6 +108,7 @@ impl Proxy {
             options,
             pool: Pool::new(options),
             copies: Copies::default(),
+            fetcher: Fetcher::new(reach),
         })
     }
 }

@@ -273,11 +273,11 @@ impl Core {
         let (shared, trust, dubbo) = (shared.clone(), options.trust_forwarded, options.dubbo);
         Worker::start(index, move || {
             let limits = &shared.limits;
-            let dubbo = dubbo::Proxy::new(runtime.clone(), access_log.clone(), dubbo);
             let reach = Reach {
                 authorities,
                 mesh: shared.mesh.clone(),
             };
+            let dubbo = dubbo::Proxy::new(runtime.clone(), reach.clone(), access_log.clone(), dubbo);
             let gateway = Gateway::new(runtime, reach, access_log, trust, limits.body, dubbo.clone());
             Server::new(http_proxy(gateway, limits.h2_idle), dubbo, shared)
         })

@@ -18,6 +18,7 @@
 pub(crate) mod answer;
 mod context;
 mod copy;
+pub(crate) mod fetch;
 mod forward;
 mod hold;
 mod log;

@@ -15,6 +15,7 @@ mod answer;
 mod choose;
 mod describe;
 mod known;
+mod mapping;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub(crate) use self::{
     answer::{Answered, answer},
     choose::{Ask, Refusal},
     describe::{Told, describe},
+    mapping::{HttpMapping, HttpRequest, Unmapped},
 };
 use self::{choose::Chooser, known::Known};
 

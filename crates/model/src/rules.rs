@@ -1,8 +1,8 @@
 //! Everything the configuration says about traffic, checked and free of file syntax.
 //!
 //! Made by `config` from documents in the Gateway API's vocabulary; names here are theirs.
-//! [`route`] holds matches and filters of HTTP, [`dubbo`] those of Dubbo, [`transcoding`] what leads from one to the other,
-//! [`policy`] what a cluster does, [`authorization`] who may call it.
+//! [`route`] holds matches and filters of HTTP, [`dubbo`] those of Dubbo, [`transcoding`] and [`http_transcoding`] what leads
+//! from one to the other and back, [`policy`] what a cluster does, [`authorization`] who may call it.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -13,6 +13,7 @@ use crate::RegistryName;
 pub mod authorization;
 pub mod dubbo;
 pub mod host;
+pub mod http_transcoding;
 pub mod policy;
 pub mod route;
 pub mod transcoding;
@@ -20,6 +21,7 @@ pub mod transcoding;
 pub use authorization::*;
 pub use dubbo::*;
 pub use host::HostPattern;
+pub use http_transcoding::*;
 pub use policy::*;
 pub use route::*;
 pub use transcoding::*;

@@ -24,6 +24,7 @@ use super::{
     Proxy,
     exported::Called,
     fault::{Fault, class},
+    mapped::Mapped,
     mirror,
     session::Client,
     tries::{Tally, Trial, status_of},
@@ -190,6 +191,27 @@ async fn attempt(
         interface: facts.identity.interface,
         method: facts.method,
     });
+    if let Some(mapping) = &rule.mapping {
+        let request = read.request.as_ref().zip(facts.as_ref().map(|facts| facts.identity));
+        let (request, identity) = request.ok_or(Fault::Foreign(frame.header.serialization))?;
+        let mapped = Mapped::of(proxy, mapping, frame, request)?;
+        let view = View(Some(&request.attachments));
+        let call = read.call(identity.path, &view, client);
+        if !runtime.admits(&cluster.id, &mapped.asked(client.address, dubbo).of()) {
+            return Err(Fault::Denied);
+        }
+        cluster.begin_call(Moment::now());
+        let trial = Trial {
+            proxy,
+            cluster,
+            rule: &rule.rule,
+            deadline,
+            repeatable: rule.is_idempotent(&read.method) || cluster.repeats(mapped.verb()),
+        };
+        let pick = |tried: &Tried| cluster.pick(&call, tried, Moment::now(), fastrand::u64(..));
+        let reply = trial.run_by(pick, &mapped, &mut account.tally).await?;
+        return Ok(reply.filter(|_| frame.header.wants_answer()));
+    }
     let asked = Asked::dubbo(client.address.ip(), dubbo);
     if !runtime.admits(&cluster.id, &asked) {
         return Err(Fault::Denied);

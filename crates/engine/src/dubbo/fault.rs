@@ -12,6 +12,7 @@
 //! | a rule's Fault filter ends it | as the filter says | the same |
 //! | its rule refuses calls of its kind | 20 with an exception | what it would see from the method: not tried again |
 //! | a policy of the service denies it | 20 with an exception | what it would see from the method: not tried again |
+//! | its HTTPTranscoding has no request for it, or the answer is no result | 20 with an exception | what it would see from the method: not tried again |
 //! | it wants to be called back | 20 with an exception | what it would see from the method: not tried again |
 //!
 //! Texts name no address of ours. Source of the statuses: `Response.java`, `DefaultFuture.java`.
@@ -19,11 +20,13 @@
 use landfall_codec::{
     dubbo2::{BodyError, Frame, Header, Serialization, Status, reply},
     hessian2::EncodeError,
+    mapping::ReceiveError,
 };
 
 use crate::{
     cluster::{Failure, NoEndpoint},
     route::dubbo::Refused,
+    transcode::Unmapped,
 };
 
 /// Why a call gets an answer of ours.
@@ -72,6 +75,18 @@ pub(crate) enum Fault {
     /// What was made of JSON cannot be written.
     #[error("the call cannot be written: {0}")]
     Unwritable(EncodeError),
+    /// It cannot be JSON, as its rule wants it.
+    #[error("the call cannot be a request of HTTP: {0}")]
+    Unreceived(ReceiveError),
+    /// Only calls in Hessian are made into requests of HTTP.
+    #[error("calls in {0} cannot be requests of HTTP; use hessian2")]
+    Foreign(Serialization),
+    /// Its rule has no request for it.
+    #[error("{0}")]
+    Unmapped(Unmapped),
+    /// What a service of HTTP has answered is not what the method returns.
+    #[error("{0}")]
+    NoResult(String),
     /// The provider's answer is longer than allowed.
     #[error("the provider's answer is larger than {0} bytes")]
     AnswerTooLarge(u32),
@@ -82,6 +97,8 @@ impl Fault {
     pub(super) fn status(&self) -> Status {
         match self {
             Self::Unreadable(_) | Self::Unwritable(_) | Self::Dangerous(_) | Self::TooLarge(_) => Status::BAD_REQUEST,
+            Self::Unreceived(_) | Self::Foreign(_) => Status::BAD_REQUEST,
+            Self::Unmapped(_) | Self::NoResult(_) => Status::OK,
             Self::Refused(Refused::Opaque) => Status::BAD_REQUEST,
             Self::Denied | Self::Callback | Self::Refused(Refused::Call(_)) => Status::OK,
             Self::OnPurpose(status) => *status,
@@ -97,7 +114,9 @@ impl Fault {
     /// What the fault is counted as.
     pub(super) fn class(&self) -> u16 {
         match self {
-            Self::Callback => 400,
+            Self::Callback | Self::Unmapped(Unmapped::Argument { .. }) => 400,
+            Self::Unmapped(Unmapped::Method(_)) => 404,
+            Self::NoResult(_) => 502,
             Self::Refused(_) | Self::Denied => 403,
             Self::NoBackend => 500,
             Self::NoRoute => 404,

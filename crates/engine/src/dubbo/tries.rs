@@ -1,8 +1,8 @@
 //! Try after try at the endpoints of a cluster, until one answers or there is no further try.
 //!
 //! A call is tried again if it provably reached nobody, or if it may be repeated although a provider may have run it; budget,
-//! number of tries and waits are the cluster's policy, as for HTTP. The same for calls that came in as Dubbo's and for those
-//! that were made of JSON.
+//! number of tries and waits are the cluster's policy, as for HTTP. The same for calls that came in as Dubbo's, for those
+//! that were made of JSON, and for those that become requests of HTTP ([`mapped`](super::mapped)).
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -47,7 +47,7 @@ pub(crate) struct Tally {
 }
 
 /// How one try ended.
-enum Try {
+pub(super) enum Try {
     /// With a reply; with how it may be tried again, if its status is no result.
     Answered(Frame, Option<TryOutcome>),
     /// One way: nobody waits for more.
@@ -58,6 +58,31 @@ enum Try {
     TooLarge,
     /// Without a reply; whether the endpoint may have the call.
     Failed(Failure, bool),
+}
+
+/// How an endpoint is asked.
+pub(super) trait Way: Sync {
+    /// One try; the lease is told how it ended.
+    ///
+    /// # Errors
+    /// Why there is no other try and no reply.
+    fn once(
+        &self,
+        trial: &Trial<'_>,
+        lease: Lease,
+        tried: &mut Tried,
+        tally: &mut Tally,
+    ) -> impl Future<Output = Result<Try, Fault>> + Send;
+}
+
+/// By a frame, which this makes for an endpoint.
+struct ByFrame<F>(F);
+
+impl<F: Fn(&Endpoint) -> Result<Frame, Fault> + Sync> Way for ByFrame<F> {
+    async fn once(&self, trial: &Trial<'_>, lease: Lease, tried: &mut Tried, tally: &mut Tally) -> Result<Try, Fault> {
+        let frame = (self.0)(lease.endpoint())?;
+        Ok(trial.once(lease, frame, tried, tally).await)
+    }
 }
 
 /// The status of a reply.
@@ -76,14 +101,26 @@ impl Trial<'_> {
     pub(crate) async fn run(
         &self,
         pick: impl Fn(&Tried) -> Result<Lease, NoEndpoint>,
-        frame: impl Fn(&Endpoint) -> Result<Frame, Fault>,
+        frame: impl Fn(&Endpoint) -> Result<Frame, Fault> + Sync,
+        tally: &mut Tally,
+    ) -> Result<Option<Frame>, Fault> {
+        self.run_by(pick, &ByFrame(frame), tally).await
+    }
+
+    /// The same, however endpoints are asked.
+    ///
+    /// # Errors
+    /// Why there is no reply.
+    pub(super) async fn run_by(
+        &self,
+        pick: impl Fn(&Tried) -> Result<Lease, NoEndpoint>,
+        way: &impl Way,
         tally: &mut Tally,
     ) -> Result<Option<Frame>, Fault> {
         let mut tried = Tried::default();
         loop {
             let lease = pick(&tried)?;
-            let copy = frame(lease.endpoint())?;
-            let (outcome, sent, repeatable, fault) = match self.once(lease, copy, &mut tried, tally).await {
+            let (outcome, sent, repeatable, fault) = match way.once(self, lease, &mut tried, tally).await? {
                 Try::Answered(reply, outcome) => {
                     // A provider whose threads are all busy has refused the call without running it.
                     let refused = status_of(&reply.header) == Status::BUSY;
@@ -116,6 +153,15 @@ impl Trial<'_> {
         }
     }
 
+    /// When a try that begins now is over.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        match (self.rule.try_timeout(&self.cluster.policy), self.deadline) {
+            (Some(limit), Some(deadline)) => Some(deadline.min(now + limit)),
+            (Some(limit), None) => Some(now + limit),
+            (None, deadline) => deadline,
+        }
+    }
+
     async fn once(&self, mut lease: Lease, frame: Frame, tried: &mut Tried, tally: &mut Tally) -> Try {
         let policy = &self.cluster.policy;
         let address = lease.endpoint().address;
@@ -145,11 +191,7 @@ impl Trial<'_> {
             return Try::Elsewhere;
         }
         tally.tries += 1;
-        let due = match (self.rule.try_timeout(policy), self.deadline) {
-            (Some(limit), Some(deadline)) => Some(deadline.min(now + limit)),
-            (Some(limit), None) => Some(now + limit),
-            (None, deadline) => deadline,
-        };
+        let due = self.due(now);
         if !frame.header.wants_answer() {
             return match link.tell(frame) {
                 Ok(()) => {

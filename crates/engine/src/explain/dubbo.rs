@@ -245,6 +245,21 @@ fn take_rule(runtime: &Runtime, rule: &DubboRule, facts: &Facts<'_>, explanation
     if total == 0 {
         return answered(Status::SERVICE_ERROR, "the rule has no backend with a weight");
     }
+    let mut path = facts.identity.path.to_owned();
+    if let Some(mapping) = &rule.mapping {
+        let Some((verb, template)) = mapping.requests(facts.method).next() else {
+            let what = format!(
+                "an exception: no request of HTTP stands for the method `{}`",
+                facts.method
+            );
+            return answered(Status::OK, what);
+        };
+        let note = format!(
+            "the call becomes {verb} {template}; policies that ask for more than the call are judged by that request"
+        );
+        explanation.notes.push(note);
+        path = template;
+    }
     let method = authorize::DubboAsked::Method {
         interface: facts.identity.interface,
         method: facts.method,
@@ -270,7 +285,7 @@ fn take_rule(runtime: &Runtime, rule: &DubboRule, facts: &Facts<'_>, explanation
             backend: words::backend(&slot.backend),
             share: f64::from(slot.weight) * 100.0 / total as f64,
             host: String::new(),
-            path: facts.identity.path.to_owned(),
+            path: path.clone(),
             filters: Vec::new(),
             cluster,
             missing: match &slot.to {

@@ -104,6 +104,7 @@ fn mirrored(mirror: &Mirror) -> String {
 pub fn dubbo_filter(source: &DubboFilter) -> String {
     match source {
         DubboFilter::Mirror(mirror) => mirrored(mirror),
+        DubboFilter::Transcode(transcoding) => format!("Dubbo to HTTP: {}", transcoding.name),
         DubboFilter::Fault(fault) => {
             let delay = fault
                 .delay

@@ -126,6 +126,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<Arc<CaType>, String> {
 }
 
 /// What connections to endpoints are made with.
+#[derive(Clone)]
 pub(crate) struct Reach {
     /// Of policies.
     pub(crate) authorities: Arc<ArcSwap<Authorities>>,

@@ -21,7 +21,7 @@ use landfall_model::rules::{DubboFilter, DubboMatch, DubboRoute, Filter, Framewo
 use self::arguments::Arguments;
 pub use self::{fault::Faults, framework::Refused};
 use super::{Rule, condition::Test, regexes::Regexes};
-use crate::{filter::ResolveBackend, metrics::Metrics};
+use crate::{filter::ResolveBackend, metrics::Metrics, transcode::HttpMapping};
 
 /// What rules look at.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,8 @@ pub struct DubboRule {
     pub rule: Rule,
     /// What is done to calls on purpose.
     pub faults: Faults,
+    /// Set if its calls become requests of HTTP.
+    pub(crate) mapping: Option<Arc<HttpMapping>>,
     refuse: Box<[FrameworkCalls]>,
     idempotent: Box<[Test]>,
 }
@@ -67,7 +69,11 @@ impl DubboRule {
         };
         let faults = source.filters.iter().find_map(|filter| match filter {
             DubboFilter::Fault(fault) => Some(Faults::new(fault.clone())),
-            DubboFilter::Mirror(_) => None,
+            DubboFilter::Mirror(_) | DubboFilter::Transcode(_) => None,
+        });
+        let mapping = source.filters.iter().find_map(|filter| match filter {
+            DubboFilter::Transcode(source) => Some(HttpMapping::compile(source).map(Arc::new)),
+            DubboFilter::Mirror(_) | DubboFilter::Fault(_) => None,
         });
         // An HTTPRoute may have the same name; its figures are others.
         let label = format!("dubbo:{}", route.id).into();
@@ -75,6 +81,7 @@ impl DubboRule {
         Ok(Self {
             rule: Rule::compile(&label, index, &plain, resolve, metrics)?,
             faults: faults.unwrap_or_default(),
+            mapping: mapping.transpose()?,
             refuse: source.refuse.as_slice().into(),
             idempotent: tests
                 .map(|text| Test::compile(text, regexes, previous))
@@ -97,7 +104,7 @@ impl DubboRule {
 fn mirror(filter: &DubboFilter) -> Option<Filter> {
     match filter {
         DubboFilter::Mirror(mirror) => Some(Filter::Mirror(mirror.clone())),
-        DubboFilter::Fault(_) => None,
+        DubboFilter::Fault(_) | DubboFilter::Transcode(_) => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use landfall_codec::mapping::Service;
-use landfall_model::rules::{DeclaredShape, ParameterSource, TranscodedMethod, Transcoding};
+use landfall_model::rules::{DeclaredShape, DeclaredTypes, ParameterSource, TranscodedMethod, Transcoding};
 
 /// A service's types as each rule sees them.
 #[derive(Debug)]
@@ -24,26 +24,7 @@ impl Known {
         if definition.is_none() && declared.methods.is_empty() {
             return Ok(None);
         }
-        let mut service = match definition {
-            Some(text) => Service::parse(text.as_bytes()).map_err(|error| error.to_string())?,
-            None => Service::new(interface),
-        };
-        for class in &declared.classes {
-            match &class.shape {
-                DeclaredShape::Fields(fields) => {
-                    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, of)| (&**name, &**of)).collect();
-                    let done = service.classes.declare(&class.name, &fields);
-                    done.map_err(|error| format!("class `{}`: {error}", class.name))?;
-                }
-                DeclaredShape::Constants(constants) => {
-                    let constants: Vec<&str> = constants.iter().map(|name| &**name).collect();
-                    service.classes.declare_enum(&class.name, &constants);
-                }
-            }
-        }
-        for method in &declared.methods {
-            service.declare(method).map_err(|error| error.to_string())?;
-        }
+        let service = service(declared, interface, definition)?;
         let service = Arc::new(service);
         let rules = source.methods.iter().map(|rule| seen_by(&service, rule)).collect();
         Ok(Some(Self { service, rules }))
@@ -53,6 +34,34 @@ impl Known {
     pub(super) fn service(&self, rule: Option<usize>) -> &Arc<Service> {
         rule.and_then(|place| self.rules.get(place)).unwrap_or(&self.service)
     }
+}
+
+/// What is declared of a service, over its definition if there is one.
+///
+/// # Errors
+/// What cannot be read, in words.
+pub(super) fn service(declared: &DeclaredTypes, interface: &str, definition: Option<&str>) -> Result<Service, String> {
+    let mut service = match definition {
+        Some(text) => Service::parse(text.as_bytes()).map_err(|error| error.to_string())?,
+        None => Service::new(interface),
+    };
+    for class in &declared.classes {
+        match &class.shape {
+            DeclaredShape::Fields(fields) => {
+                let fields: Vec<(&str, &str)> = fields.iter().map(|(name, of)| (&**name, &**of)).collect();
+                let done = service.classes.declare(&class.name, &fields);
+                done.map_err(|error| format!("class `{}`: {error}", class.name))?;
+            }
+            DeclaredShape::Constants(constants) => {
+                let constants: Vec<&str> = constants.iter().map(|name| &**name).collect();
+                service.classes.declare_enum(&class.name, &constants);
+            }
+        }
+    }
+    for method in &declared.methods {
+        service.declare(method).map_err(|error| error.to_string())?;
+    }
+    Ok(service)
 }
 
 /// A rule that names parameters knows nothing but their method.

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Backend, ListenerId, Mirror, TextMatch, Timeouts, ValueMatch};
+use super::{Backend, HttpTranscoding, ListenerId, Mirror, TextMatch, Timeouts, ValueMatch};
 
 /// A DubboRoute after its checks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,7 +31,7 @@ pub struct DubboRule {
     pub name: Option<Arc<str>>,
     /// Any of these. Never empty: no `matches` in the document means every call.
     pub matches: Vec<DubboMatch>,
-    /// In document order; at most one is a fault.
+    /// In document order; at most one is a fault, and at most one an HTTPTranscoding.
     pub filters: Vec<DubboFilter>,
     /// Calls of the framework's own that are not let through, each kind once.
     pub refuse: Vec<FrameworkCalls>,
@@ -52,6 +52,9 @@ pub enum DubboFilter {
     Mirror(Mirror),
     /// The call is delayed or ended on purpose.
     Fault(DubboFault),
+    /// ExtensionRef to an HTTPTranscoding: the call becomes a request to a service of HTTP, and its JSON the result. The rule's backends
+    /// are of HTTP then.
+    Transcode(Arc<HttpTranscoding>),
 }
 
 /// Calls that a service answers besides those of its interface.
